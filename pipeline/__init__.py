@@ -1,0 +1,1 @@
+"""One module per stage: paths and a recipe in, a finished folder out."""

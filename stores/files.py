@@ -1,0 +1,163 @@
+"""Writing so that a reader never sees half a file, and locks that die with their process."""
+
+import fcntl
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stores.errors import RefkdError
+from stores.fingerprints import bytes_digest, canonical_json, file_digest
+
+MANIFEST = "manifest.json"
+SEAL = "manifest.sha256"
+
+
+def sync(path: Path) -> None:
+    """Push a file's bytes, or a folder's list of names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: a temporary file beside it is synced, then renamed over it."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON value atomically, one key a line, keys sorted."""
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
+    write_atomic(path, text.encode() + b"\n")
+
+
+def read_json(path: Path, *, repair: str) -> Any:
+    """Return the JSON value in a file.
+
+    Raises RefkdError if the file is missing or is not JSON; `repair` says what to run.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RefkdError(f"{path} is missing; {repair}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RefkdError(f"{path} is not complete JSON ({error}); {repair}") from None
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the kernel's exclusive lock on a file; yield whether it was had.
+
+    The lock goes with the process, however it dies, so a left-over lock file means nothing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def seal_folder(folder: Path, facts: dict[str, Any]) -> str:
+    """Write manifest.json (facts plus size and digest of every other file) and its seal; return the seal.
+
+    The seal is the SHA-256 of manifest.json; it stands in manifest.sha256 and is written last.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): {
+            "size": path.stat().st_size,
+            "sha256": file_digest(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (MANIFEST, SEAL)
+    }
+    write_json(folder / MANIFEST, {**facts, "files": files})
+    seal = bytes_digest((folder / MANIFEST).read_bytes())
+    write_atomic(folder / SEAL, f"{seal}\n".encode())
+    return seal
+
+
+def read_seal(folder: Path, *, repair: str) -> tuple[dict[str, Any], str]:
+    """Return a sealed folder's manifest and seal, the manifest's bytes checked before they are parsed.
+
+    Raises RefkdError if either file is missing or they do not belong together.
+    """
+    for name in (SEAL, MANIFEST):
+        if not (folder / name).is_file():
+            raise RefkdError(f"{folder} is unfinished or foreign: {name} is missing; {repair}")
+    data = (folder / MANIFEST).read_bytes()
+    seal = bytes_digest(data)
+    if (folder / SEAL).read_bytes() != f"{seal}\n".encode():
+        raise RefkdError(
+            f"{folder / MANIFEST} is damaged: its digest is not the one in {SEAL}; {repair}"
+        )
+    manifest: dict[str, Any] = json.loads(data)
+    return manifest, seal
+
+
+def read_sealed(folder: Path, name: str, manifest: dict[str, Any], *, repair: str) -> bytes:
+    """Return the bytes of a file listed in a manifest, checked against its digest.
+
+    Raises RefkdError if the file is not listed, missing or changed.
+    """
+    entry = manifest["files"].get(name)
+    if entry is None:
+        raise RefkdError(f"{folder} does not list {name} in its manifest; {repair}")
+    try:
+        data = (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise RefkdError(f"{folder / name} is missing; {repair}") from None
+    if bytes_digest(data) != entry["sha256"]:
+        raise RefkdError(
+            f"{folder / name} is damaged: its digest is not the recorded one; {repair}"
+        )
+    return data
+
+
+def publish(built: Path, final: Path) -> None:
+    """Rename a finished folder to its final name, in one step, after its bytes are on the disk."""
+    for path in built.rglob("*"):
+        sync(path)
+    sync(built)
+    built.replace(final)
+    sync(final.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder of ours if it is there, renaming it first so that nobody sees half of it."""
+    if path.exists():
+        doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex}.doomed")
+        path.replace(doomed)
+        shutil.rmtree(doomed)
+
+
+def describe_change(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Name the fields in which two records of inputs differ, as `field (was X, now Y)`, sorted."""
+    changed = sorted(
+        key for key in before.keys() | after.keys() if before.get(key) != after.get(key)
+    )
+    return "; ".join(
+        f"{key} (was {_short(before.get(key))}, now {_short(after.get(key))})" for key in changed
+    )
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else canonical_json(value)
+    return text if len(text) <= 40 else f"{text[:16]}…"

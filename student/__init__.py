@@ -1,0 +1,1 @@
+"""Networks, span maths, losses, targets, batches and the training loop."""

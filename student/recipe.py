@@ -1,0 +1,133 @@
+"""Recipe: every knob of a student run, with its default, its one-line help and its valid values."""
+
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any
+
+from stores.errors import RefkdError
+
+BACKBONES = ("vslnet",)
+PREDICTORS = ("rnn", "transformer")
+RECTIFICATIONS = ("mixed", "pure-gt", "window", "none")
+GRANULARITIES = ("sample", "dataset", "fixed")
+AUGMENTATIONS = ("none", "translate")
+SELECTIONS = ("val",)
+
+
+def _knob(default: Any, help: str, **limits: Any) -> Any:
+    """Return a dataclass field that carries its help and limits: choices, least, most, above."""
+    return field(default=default, metadata={"help": help, **limits})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to train and how (defaults: the paper's); ablations are `dataclasses.replace` of it."""
+
+    teachers: tuple[str, ...] = _knob(
+        ("id", "ood"), "teachers in the cache to learn from, separated by commas"
+    )
+    backbone: str = _knob("vslnet", "network of the student", choices=BACKBONES)
+    hidden: int = _knob(128, "width of the network, a multiple of 8", least=8)
+    predictor: str = _knob("rnn", "span predictor", choices=PREDICTORS)
+    epochs: int = _knob(100, "passes over the training split", least=1)
+    batch: int = _knob(32, "pairs in a batch", least=1)
+    lr: float = _knob(1e-3, "learning rate of AdamW, falling linearly to 0", above=0.0)
+    weight_decay: float = _knob(0.0, "weight decay of AdamW", least=0.0)
+    dropout: float = _knob(0.2, "probability of every dropout", least=0.0, most=0.9)
+    clip_norm: float = _knob(1.0, "largest norm of the gradient", above=0.0)
+    seed: int = _knob(0, "seed of every random generator", least=0)
+    warmup: float = _knob(
+        0.2, "fraction of the epochs taught by eq. 5 before eq. 12", least=0.0, most=1.0
+    )
+    rectify: str = _knob(
+        "mixed",
+        "label rectification: eq. 11, teacher below the threshold, eq. 13-14, none",
+        choices=RECTIFICATIONS,
+    )
+    reweight: bool = _knob(True, "re-weight the teachers by affinity (eq. 12)")
+    granularity: str = _knob(
+        "sample",
+        "introspective weights per sample, per data set, or fixed at 1/K",
+        choices=GRANULARITIES,
+    )
+    hard: bool = _knob(False, "give all introspective weight to the teacher that is most wrong")
+    side_weight: float = _knob(
+        0.1, "weight of each side branch's loss (eq. 8); 0 removes the branches", least=0.0
+    )
+    affinity_dropout_off: bool = _knob(
+        False, "read affinity and confidence from a second pass without dropout"
+    )
+    tau: float = _knob(0.1, "width of the window of eq. 13, as a fraction of the clips", above=0.0)
+    gt_threshold: float = _knob(
+        0.3, "pure-gt replaces a teacher whose own span has a lower IoU", least=0.0, most=1.0
+    )
+    temperature: float = _knob(1.0, "temperature of the main and side KL losses", above=0.0)
+    gt_ce_weight: float = _knob(
+        0.0, "weight of the plain cross-entropy with the ground truth", least=0.0
+    )
+    augment: str = _knob(
+        "none",
+        "move the moment in features, labels and cached logits together",
+        choices=AUGMENTATIONS,
+    )
+    augment_prob: float = _knob(
+        0.5, "probability that a pair is augmented in an epoch", least=0.0, most=1.0
+    )
+    select: str = _knob("val", "split whose mIoU chooses the epoch", choices=SELECTIONS)
+
+    def __post_init__(self) -> None:
+        for knob in fields(self):
+            _check(knob.name, getattr(self, knob.name), knob.metadata)
+        if self.hidden % 8:
+            raise RefkdError(f"hidden must be a multiple of 8, got {self.hidden}")
+        if len(set(self.teachers)) != len(self.teachers):
+            raise RefkdError(f"teachers must differ, got {','.join(self.teachers)}")
+        if not self.teachers and self.gt_ce_weight == 0:
+            raise RefkdError(
+                "no teachers means ground truth only: give --gt-ce-weight above 0 as well"
+            )
+        if self.side_weight == 0 and self.needs_side_branches:
+            raise RefkdError(
+                "side-weight 0 removes the side branches that rectify "
+                f"{self.rectify} and re-weighting read; give --rectify none --no-reweight as well"
+            )
+
+    @property
+    def needs_side_branches(self) -> bool:
+        """Whether a target of this recipe reads the side branches (eq. 9 or eq. 10)."""
+        reads = self.rectify in ("mixed", "window") or (self.reweight and len(self.teachers) > 1)
+        return bool(self.teachers) and reads
+
+
+def _check(name: str, value: Any, limits: Any) -> None:
+    """Raise RefkdError if a knob's value lies outside its limits."""
+    option = name.replace("_", "-")
+    if "choices" in limits and value not in limits["choices"]:
+        raise RefkdError(f"{option} must be one of {', '.join(limits['choices'])}, got {value}")
+    if "least" in limits and not value >= limits["least"]:
+        raise RefkdError(f"{option} must be at least {limits['least']}, got {value}")
+    if "above" in limits and not value > limits["above"]:
+        raise RefkdError(f"{option} must be above {limits['above']}, got {value}")
+    if "most" in limits and not value <= limits["most"]:
+        raise RefkdError(f"{option} must be at most {limits['most']}, got {value}")
+
+
+def recipe_json(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as a JSON object; `recipe_from_json` is its inverse."""
+    return {**asdict(recipe), "teachers": list(recipe.teachers)}
+
+
+def recipe_from_json(values: dict[str, Any]) -> Recipe:
+    """Return the recipe of a JSON object, every field given.
+
+    Raises RefkdError if a field is unknown or missing.
+    """
+    names = {knob.name for knob in fields(Recipe)}
+    if values.keys() != names:
+        odd = sorted(values.keys() ^ names)
+        raise RefkdError(
+            f"recipe has other fields than this version of refkd knows: {', '.join(odd)}"
+        )
+    return Recipe(**{**values, "teachers": tuple(values["teachers"])})
+
+
+assert all(knob.default is not MISSING for knob in fields(Recipe)), "every knob has a default"
