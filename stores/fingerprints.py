@@ -35,4 +35,4 @@ def array_digest(array: npt.NDArray[np.generic]) -> str:
     """Return the digest of an array's dtype, shape and values, whatever its memory layout."""
     plain = np.ascontiguousarray(array)
     header = canonical_json([plain.dtype.str, list(array.shape)]).encode()
-    return hashlib.sha256(header + b"\n" + memoryview(plain).cast("B")).hexdigest()
+    return hashlib.sha256(header + b"\n" + plain.reshape(-1).view(np.uint8).data).hexdigest()
