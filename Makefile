@@ -1,0 +1,89 @@
+# A front for the commands: every stage itself knows what is finished.
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+REFKD := $(BIN)/refkd
+
+DEMO ?= demo
+DATA ?= data
+TEACHERS ?= teachers
+CACHES ?= caches
+RUNS ?= runs
+REPORT ?= report.html
+NAMED = --teacher id=$(TEACHERS)/id --teacher ood=$(TEACHERS)/ood
+# A cache and a run are named by their digests, so their stages are asked: they answer at once when finished.
+CACHE ?= $(shell $(REFKD) cache $(DATA) $(CACHES) $(NAMED) $(CACHE_ARGS))
+MODEL ?= $(shell $(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill evaluate predict score report
+
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
+
+setup: $(VENV)/.ready ## Create .venv with everything in it (TORCH_INDEX=URL for another build of torch)
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed; name one: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q 'pip>=25.1'
+	$(BIN)/python -m pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/python -m pip install -q -c constraints.txt --group dev -e .
+	@touch $@
+
+demo: setup ## Run every stage on the built-in data set: one table, and DEMO/report.html
+	@$(REFKD) demo $(DEMO) $(DEMO_ARGS)
+
+test: setup ## Run the tests but the slow, the real-data and the GPU ones (under 5 minutes)
+	$(BIN)/python -m pytest -q -m 'not slow and not data and not gpu'
+
+test-slow: setup ## Run the slow, the real-data (REFKD_DATA=DIR) and the GPU tests
+	$(BIN)/python -m pytest -q -m 'slow or data or gpu'
+
+check: lint types test ## Lint, types and tests: what CI runs
+
+lint: setup ## Check style and formatting
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup ## Check types
+	$(BIN)/mypy
+
+coverage: setup ## Run the fast tests and demand 90% line coverage
+	$(BIN)/python -m pytest -q -m 'not slow and not data and not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+prepare: setup ## ANNOTATIONS= FEATURES= to the data set DATA=
+	$(REFKD) prepare $(DATA) --annotations $(ANNOTATIONS) --features $(FEATURES) $(PREPARE_ARGS)
+
+simulate: setup ## A data set with simulated features in DATA=
+	$(REFKD) simulate $(DATA) $(SIMULATE_ARGS)
+
+inspect: setup ## Say what IT= holds
+	$(REFKD) inspect $(IT) $(INSPECT_ARGS)
+
+teach: setup ## Train both teachers on DATA= into TEACHERS=
+	$(REFKD) teach $(DATA) $(TEACHERS)/id --bias id $(TEACH_ARGS) && $(REFKD) teach $(DATA) $(TEACHERS)/ood --bias ood $(TEACH_ARGS)
+
+cache: setup ## Write what TEACHERS= say about DATA= into CACHES=
+	$(REFKD) cache $(DATA) $(CACHES) $(NAMED) $(CACHE_ARGS)
+
+weigh: setup ## Write the introspective weights of CACHE=
+	$(REFKD) weigh $(CACHE) $(WEIGH_ARGS)
+
+verify: setup ## Forward some rows of CACHE= again and compare
+	$(REFKD) verify $(CACHE) $(DATA) $(NAMED) $(VERIFY_ARGS)
+
+distill: setup ## Train a student on DATA= from CACHE= into RUNS=
+	$(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS)
+
+evaluate: setup ## Score MODEL= on DATA=
+	$(REFKD) evaluate $(MODEL) $(DATA) $(EVALUATE_ARGS)
+
+predict: setup ## Find QUERY= in the video FEATURES= of DURATION= seconds with MODEL=
+	$(REFKD) predict $(MODEL) --features $(FEATURES) --duration $(DURATION) --query '$(QUERY)' $(PREDICT_ARGS)
+
+score: setup ## Score PREDICTIONS= against ANNOTATIONS=
+	$(REFKD) score $(PREDICTIONS) $(ANNOTATIONS) $(SCORE_ARGS)
+
+report: setup ## Write the page REPORT= about RUNS=
+	$(REFKD) report $(RUNS) $(REPORT) --data $(DATA) $(NAMED) $(REPORT_ARGS)

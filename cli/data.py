@@ -1,0 +1,137 @@
+"""Commands that make and look at what lies on disk: prepare, simulate, inspect."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import PATH, json_option, named
+from cli.printing import show
+
+
+@click.command()
+@click.argument("out", type=PATH)
+@click.option(
+    "--annotations",
+    type=PATH,
+    required=True,
+    metavar="DIR|FILE",
+    help="Charades-CD or ActivityNet-CD JSON, moment-detr jsonl or Charades-STA text.",
+)
+@click.option(
+    "--features",
+    type=PATH,
+    required=True,
+    metavar="DIR|FILE",
+    help="A folder of <video>.npy [rows, channels], or one HDF5 file with a dataset per video.",
+)
+@named("--split", "NAME=FILE", "Take a split from this file, whatever its name. Repeatable.")
+@click.option(
+    "--words", type=PATH, metavar="FILE", help="Word vectors as GloVe text.  [default: 6B 50-d]"
+)
+@click.option(
+    "--durations",
+    type=PATH,
+    metavar="FILE",
+    help="Seconds of each video, for annotations without them.",
+)
+@click.option(
+    "--grid",
+    type=click.Choice(["fixed", "cap"]),
+    default="fixed",
+    show_default=True,
+    help="fixed: every video has --clips clips; cap: shorter videos keep their rows.",
+)
+@click.option(
+    "--clips", type=click.IntRange(min=2), default=128, show_default=True, help="Clips of a video."
+)
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Leave out pairs whose video has no features; say how many.",
+)
+@json_option
+def prepare(
+    out: Path,
+    *,
+    annotations: Path,
+    features: Path,
+    split: dict[str, Path],
+    words: Path | None,
+    durations: Path | None,
+    grid: str,
+    clips: int,
+    allow_missing: bool,
+    as_json: bool,
+) -> None:
+    """Write a data set from annotations, features and words.
+
+    OUT is a folder; later commands read nothing else.
+    """
+    from pipeline.prepare import prepare as stage
+
+    folder = stage(
+        out,
+        annotations=annotations,
+        features=features,
+        splits=split,
+        words=words,
+        durations=durations,
+        grid=grid,
+        clips=clips,
+        allow_missing=allow_missing,
+    )
+    show({"data": str(folder)}, str(folder), as_json=as_json)
+
+
+@click.command()
+@click.argument("out", type=PATH)
+@click.option(
+    "--annotations",
+    type=PATH,
+    metavar="DIR",
+    help="Make features for these annotations.  [default: the built-in demo data set]",
+)
+@click.option(
+    "--words", type=PATH, metavar="FILE", help="Word vectors as GloVe text.  [default: 6B 50-d]"
+)
+@click.option(
+    "--clips",
+    type=click.IntRange(min=2),
+    help="Clips of a video.  [default: 128, or 32 for the built-in data set]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed.")
+@json_option
+def simulate(
+    out: Path,
+    *,
+    annotations: Path | None,
+    words: Path | None,
+    clips: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Write a data set whose features are simulated.
+
+    OUT is a folder. The features encode the answers: they test the machinery, and scores on them
+    say nothing about real video.
+    """
+    from pipeline.simulate import simulate as stage
+
+    folder = stage(out, annotations=annotations, words=words, clips=clips, seed=seed)
+    show({"data": str(folder)}, str(folder), as_json=as_json)
+
+
+@click.command()
+@click.argument("path", type=PATH)
+@json_option
+def inspect(path: Path, *, as_json: bool) -> None:
+    """Say what a file or folder holds, and its defects.
+
+    PATH is a data set, annotations, a cache, weights, a teacher or a run.
+    """
+    from pipeline.inspect import inspect as stage
+    from pipeline.inspect import listing
+
+    facts: dict[str, Any] = stage(path)
+    show(facts, listing(facts), as_json=as_json)

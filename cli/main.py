@@ -1,0 +1,94 @@
+"""refkd, the one command: a group of stages, and the only place where exceptions become sentences."""
+
+import errno
+import logging
+import re
+from typing import Any
+
+import click
+
+from cli import data, students, teachers
+from stores.errors import RefkdError
+
+AGAIN = "run the same command again"
+
+
+class Stopped(click.ClickException):
+    """Ctrl-C, with the exit code that shells expect after it."""
+
+    exit_code = 130
+
+
+class Friendly(click.Group):
+    """Print a RefkdError, a full disk or Ctrl-C as one line; anything else keeps its traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of the work, not of the alphabet
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RefkdError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            sentence = _sentence(error)
+            if sentence is None:
+                raise
+            raise click.ClickException(sentence) from error
+        except KeyboardInterrupt as error:
+            raise Stopped(f"stopped; {AGAIN} to go on") from error
+
+
+def _sentence(error: OSError) -> str | None:
+    """Return what to do about an error of the file system, or None if it is another error."""
+    where = f" at {error.filename}" if error.filename else ""
+    # numpy reports a short write in words only, without an error number
+    short_write = re.search(r"requested and \d+ written", str(error))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or short_write:
+        return f"no space left on the disk{where}; free some and {AGAIN}: finished work is kept"
+    if error.filename:
+        reason = (error.strerror or str(error)).lower()
+        return f"{error.filename}: {reason}; mend the path or its permissions and {AGAIN}"
+    return None
+
+
+class ToStderr(logging.Handler):
+    """Write each notice as one plain line to stderr, above any progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=click.get_text_stream("stderr"))
+
+
+@click.group("refkd", cls=Friendly, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="refkd", message="%(prog)s %(version)s")
+def refkd() -> None:
+    """Video moment retrieval by reflective knowledge distillation.
+
+    Train two teachers once, cache what they say, and train students from the cache:
+    prepare (or simulate), teach, cache, weigh, distill, evaluate, report.
+    `refkd demo OUT` runs all of them on a small built-in data set.
+    """
+    notices = logging.getLogger("refkd")
+    notices.handlers = [ToStderr()]
+    notices.setLevel(logging.INFO)
+    notices.propagate = False
+
+
+for command in (
+    data.prepare,
+    data.simulate,
+    data.inspect,
+    teachers.teach,
+    teachers.cache,
+    teachers.weigh,
+    teachers.verify,
+    students.distill,
+    students.evaluate,
+    students.predict,
+    students.score,
+    students.report,
+    students.demo,
+):
+    refkd.add_command(command)

@@ -1,0 +1,173 @@
+"""Commands around the teachers and what they say: teach, cache, weigh, verify."""
+
+from pathlib import Path
+
+import click
+
+from cli.options import (
+    PATH,
+    TRAINING,
+    device_option,
+    json_option,
+    named,
+    recipe_options,
+    threads_option,
+)
+from cli.printing import show
+from student.recipe import Recipe
+
+
+@click.command()
+@click.argument("data", type=PATH)
+@click.argument("out", type=PATH)
+@click.option(
+    "--bias",
+    type=click.Choice(["id", "ood"]),
+    required=True,
+    help="id: keeps the data's location bias; ood: sees every moment moved as well.",
+)
+@click.option(
+    "--moved-span-loss",
+    is_flag=True,
+    help="Add the span loss of the moved view (ood only).",
+)
+@recipe_options(*TRAINING)
+@device_option
+@threads_option
+@json_option
+def teach(
+    data: Path,
+    out: Path,
+    *,
+    bias: str,
+    moved_span_loss: bool,
+    recipe: Recipe,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Train a teacher on a data set, into the folder OUT."""
+    from pipeline.teach import teach as stage
+
+    folder = stage(
+        data,
+        out,
+        bias=bias,
+        moved_span_loss=moved_span_loss,
+        recipe=recipe,
+        device=device,
+        threads=threads,
+    )
+    show({"teacher": str(folder)}, str(folder), as_json=as_json)
+
+
+@click.command()
+@click.argument("data", type=PATH)
+@click.argument("out", type=PATH)
+@named("--teacher", "NAME=DIR", "A teacher and its name in the cache. Repeatable.", required=True)
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    default=("train",),
+    show_default=True,
+    metavar="NAME",
+    help="A split to cache. Repeatable.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of the stored logits; float16 has the row maximum subtracted.",
+)
+@click.option(
+    "--codec",
+    default="raw",
+    show_default=True,
+    metavar="NAME",
+    help="A codec of zarr.codecs or zarr.codecs.numcodecs, or raw; a checksum always follows.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bf16"]),
+    default="float32",
+    show_default=True,
+    help="Of the teachers' arithmetic.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that forward the teachers.",
+)
+@device_option
+@json_option
+def cache(
+    data: Path,
+    out: Path,
+    *,
+    teacher: dict[str, Path],
+    splits: tuple[str, ...],
+    dtype: str,
+    codec: str,
+    precision: str,
+    workers: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Write down what teachers say about a data set.
+
+    The start and end logits go into a folder of OUT that is named by the digest of their inputs.
+    """
+    from pipeline.cache import cache as stage
+
+    folder = stage(
+        data,
+        out,
+        teachers=teacher,
+        splits=splits,
+        dtype=dtype,
+        codec=codec,
+        precision=precision,
+        workers=workers,
+        device=device,
+    )
+    show({"cache": str(folder)}, str(folder), as_json=as_json)
+
+
+@click.command()
+@click.argument("cache", type=PATH)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="A running Dask scheduler.  [default: threads of this process]",
+)
+@json_option
+def weigh(cache: Path, *, scheduler: str | None, as_json: bool) -> None:
+    """Write how wrong each cached teacher is.
+
+    The cross-entropies of equations 1 and 2, per pair and boundary, go into CACHE/weights.
+    """
+    from pipeline.weigh import weigh as stage
+
+    folder = stage(cache, scheduler=scheduler)
+    show({"weights": str(folder)}, str(folder), as_json=as_json)
+
+
+@click.command()
+@click.argument("cache", type=PATH)
+@click.argument("data", type=PATH)
+@named("--teacher", "NAME=DIR", "A teacher and its name in the cache. Repeatable.", required=True)
+@device_option
+@json_option
+def verify(
+    cache: Path, data: Path, *, teacher: dict[str, Path], device: str, as_json: bool
+) -> None:
+    """Ask the teachers again and compare with a cache."""
+    from pipeline.inspect import listing
+    from pipeline.verify import verify as stage
+
+    result = stage(cache, data, teachers=teacher, device=device)
+    show(result, listing(result), as_json=as_json)
