@@ -3,6 +3,7 @@
 import errno
 import logging
 import re
+import sys
 from typing import Any
 
 import click
@@ -58,7 +59,8 @@ class ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=click.get_text_stream("stderr"))
+        with tqdm.external_write_mode(file=sys.stderr):
+            click.echo(self.format(record), err=True)
 
 
 @click.group("refkd", cls=Friendly, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,19 +14,6 @@ from student.recipe import Recipe
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 
-TRAINING = (
-    "backbone",
-    "hidden",
-    "predictor",
-    "epochs",
-    "batch",
-    "lr",
-    "weight_decay",
-    "dropout",
-    "clip_norm",
-    "seed",
-)
-
 PATH: click.Path = click.Path(path_type=Path)
 
 

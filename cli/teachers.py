@@ -6,7 +6,6 @@ import click
 
 from cli.options import (
     PATH,
-    TRAINING,
     device_option,
     json_option,
     named,
@@ -14,7 +13,7 @@ from cli.options import (
     threads_option,
 )
 from cli.printing import show
-from student.recipe import Recipe
+from student.recipe import TEACHER_KNOBS, Recipe
 
 
 @click.command()
@@ -31,7 +30,7 @@ from student.recipe import Recipe
     is_flag=True,
     help="Add the span loss of the moved view (ood only).",
 )
-@recipe_options(*TRAINING)
+@recipe_options(*TEACHER_KNOBS)
 @device_option
 @threads_option
 @json_option

@@ -11,6 +11,18 @@ RECTIFICATIONS = ("mixed", "pure-gt", "window", "none")
 GRANULARITIES = ("sample", "dataset", "fixed")
 AUGMENTATIONS = ("none", "translate")
 SELECTIONS = ("val",)
+TEACHER_KNOBS = (
+    "backbone",
+    "hidden",
+    "predictor",
+    "epochs",
+    "batch",
+    "lr",
+    "weight_decay",
+    "dropout",
+    "clip_norm",
+    "seed",
+)  # the fields of Recipe that a teacher has too
 
 
 def _knob(default: Any, help: str, **limits: Any) -> Any:
