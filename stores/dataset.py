@@ -1,0 +1,223 @@
+"""A prepared data set: everything later commands read, in one sealed folder.
+
+    manifest.json, manifest.sha256   facts (see dataset_writer.py), digests of the files, the seal
+    pairs.jsonl     one pair a line, sorted by (split, id)
+    videos.json     {"videos": sorted ids, "rows": raw rows of each}
+    words.json      {"words": sorted types, "characters": known characters in the order of their ids}
+    tokens.npy      int32   [N, L]     words of each pair as type ids, 0 on padding
+    labels.npy      int16   [N, 2]     first and last clip of each pair's moment
+    vectors.npy     float32 [M, W]     known.npy bool [M]     chars.npy int16 [M, C]
+    channels.npy    float32 [2, D]     mean and deviation of each channel over raw training rows
+    rows.npy        float16 [R, D]     raw rows of all videos, one video after the other
+    grid.npy        float16 [V, T, D]  rows on the clip grid, zero past a video's last clip
+    .stamps.json    size, time and place of the two big files when last found intact (not sealed)
+
+Shapes: N pairs, V videos, R rows, T clips, D channels, L words, M types, W vector, C characters.
+"""
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stores.errors import RefkdError
+from stores.files import read_seal, read_sealed, write_json
+from stores.fingerprints import file_digest
+from stores.grid import grid_length
+from stores.lexicon import Lexicon, encode_words
+from stores.pairs import Pair, pair_from_json
+
+__all__ = ["DataSet", "Lexicon", "Rows", "encode_words", "open_dataset"]
+
+FORMAT, VERSION = "refkd-data", 1
+STAMPS = ".stamps.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some pairs of a data set as arrays, sorted by (split, id)."""
+
+    ids: list[str]
+    splits: list[str]
+    video: npt.NDArray[np.int32]  # [N], index into DataSet.videos
+    words: npt.NDArray[np.int32]  # [N, L], type ids into the lexicon, 0 on padding
+    clips: npt.NDArray[np.int16]  # [N], clips of the video
+    gt: npt.NDArray[np.int16]  # [N, 2], first and last clip of the moment
+    durations_s: npt.NDArray[np.float64]  # [N]
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """An open data set; the two big arrays stay on disk until they are read."""
+
+    folder: Path
+    seal: str
+    manifest: dict[str, Any]
+    pairs: dict[str, list[Pair]]  # by split, sorted by id
+    videos: list[str]  # sorted
+    video_clips: npt.NDArray[np.int16]  # [V]
+    lexicon: Lexicon
+    characters: str
+    features: npt.NDArray[np.float16]  # [V, T, D], memory-mapped
+    channel_stats: npt.NDArray[np.float32]  # [2, D], mean and deviation
+    raw: npt.NDArray[np.float16]  # [R, D], memory-mapped
+    raw_ends: npt.NDArray[np.int64]  # [V], one past each video's last raw row
+    table: Rows  # every pair
+
+    @property
+    def grid(self) -> str:
+        return str(self.manifest["grid"])
+
+    @property
+    def num_clips(self) -> int:
+        return int(self.manifest["clips"])
+
+    @property
+    def num_channels(self) -> int:
+        return int(self.manifest["channels"])
+
+    @property
+    def simulated(self) -> bool:
+        return bool(self.manifest["simulated"])
+
+    @property
+    def num_words(self) -> int:
+        return int(self.manifest["words"])
+
+    @property
+    def num_chars(self) -> int:
+        return int(self.manifest["chars"])
+
+    @property
+    def word_file(self) -> dict[str, Any]:
+        """Name, sha256, width and path (None if packaged) of the word vectors."""
+        return dict(self.manifest["word_file"])
+
+    def rows(self, *splits: str) -> Rows:
+        """Return the pairs of these splits (of all, if none is named), sorted by (split, id).
+
+        Raises RefkdError if the data set has no such split.
+        """
+        for split in splits:
+            if split not in self.pairs:
+                raise RefkdError(f"{self.folder} has no split {split}; it has {self._splits()}")
+        table = self.table
+        keep = [i for i, split in enumerate(table.splits) if not splits or split in splits]
+        return Rows(
+            ids=[table.ids[i] for i in keep],
+            splits=[table.splits[i] for i in keep],
+            video=table.video[keep],
+            words=table.words[keep],
+            clips=table.clips[keep],
+            gt=table.gt[keep],
+            durations_s=table.durations_s[keep],
+        )
+
+    def raw_rows(self, video: int) -> npt.NDArray[np.float16]:
+        """Return the raw feature rows of a video by its index, shape (n, D), as a view."""
+        return self.raw[self.raw_ends[video - 1] if video else 0 : self.raw_ends[video]]
+
+    def _splits(self) -> str:
+        return ", ".join(self.pairs)
+
+
+def open_dataset(folder: Path) -> DataSet:
+    """Return a prepared data set, every file checked against its digest before it is used.
+
+    The two big files are read through for this only when their stamp has changed since.
+    Raises RefkdError if the folder is no prepared data set, or a file of it is damaged.
+    """
+    if not folder.exists():
+        raise RefkdError(f"no data set at {folder}; run `refkd prepare` or `refkd simulate` first")
+    manifest, seal = read_seal(folder, repair=f"delete {folder} and run `refkd prepare` again")
+    if manifest.get("format") != FORMAT:
+        found = manifest.get("format", "something else")
+        raise RefkdError(
+            f"{folder} holds {found}, not a data set; give a folder that `refkd prepare` wrote"
+        )
+    if manifest["version"] != VERSION:
+        raise RefkdError(
+            f"{folder} has version {manifest['version']} of the data set format, "
+            f"expected {VERSION}; delete it and run `refkd prepare` again"
+        )
+    files = _Files(folder, manifest)
+    pairs = [pair_from_json(json.loads(line)) for line in files.text("pairs.jsonl").splitlines()]
+    videos = json.loads(files.text("videos.json"))
+    lengths = [grid_length(n, manifest["clips"], grid=manifest["grid"]) for n in videos["rows"]]
+    place = {video: index for index, video in enumerate(videos["videos"])}
+    video_N = np.array([place[pair.video] for pair in pairs], np.int32)
+    video_clips = np.array(lengths, np.int16)
+    return DataSet(
+        folder=folder,
+        seal=seal,
+        manifest=manifest,
+        pairs={
+            split: [pair for pair in pairs if pair.split == split]
+            for split in sorted({pair.split for pair in pairs})
+        },
+        videos=videos["videos"],
+        video_clips=video_clips,
+        lexicon=Lexicon(*(files.array(f"{name}.npy") for name in ("vectors", "known", "chars"))),
+        characters=json.loads(files.text("words.json"))["characters"],
+        features=files.mapped("grid.npy"),
+        channel_stats=files.array("channels.npy"),
+        raw=files.mapped("rows.npy"),
+        raw_ends=np.cumsum(videos["rows"], dtype=np.int64),
+        table=Rows(
+            ids=[pair.id for pair in pairs],
+            splits=[pair.split for pair in pairs],
+            video=video_N,
+            words=files.array("tokens.npy"),
+            clips=video_clips[video_N],
+            gt=files.array("labels.npy"),
+            durations_s=np.array([pair.duration_s for pair in pairs], np.float64),
+        ),
+    )
+
+
+class _Files:
+    """The files of a sealed data set, each checked before it is parsed or mapped."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder, self.manifest = folder, manifest
+        command = "simulate" if manifest["simulated"] else "prepare"
+        self.repair = f"delete {folder} and run `refkd {command}` again"
+
+    def text(self, name: str) -> str:
+        return read_sealed(self.folder, name, self.manifest, repair=self.repair).decode()
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        data = read_sealed(self.folder, name, self.manifest, repair=self.repair)
+        loaded: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+        return loaded
+
+    def mapped(self, name: str) -> npt.NDArray[Any]:
+        """Return a memory-mapped array; its bytes are read for their digest if its stamp changed."""
+        path, recorded = self.folder / name, self.manifest["files"][name]["sha256"]
+        if not path.is_file():
+            raise RefkdError(f"{path} is missing; {self.repair}")
+        facts = path.stat()
+        stamp = [recorded, facts.st_size, facts.st_mtime_ns, facts.st_ino]
+        stamps = self._stamps()
+        if stamps.get(name) != stamp:
+            if file_digest(path) != recorded:
+                raise RefkdError(
+                    f"{path} is damaged: its digest is not the recorded one; {self.repair}"
+                )
+            with contextlib.suppress(OSError):  # a read-only folder is checked anew each time
+                write_json(self.folder / STAMPS, {**stamps, name: stamp})
+        loaded: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return loaded
+
+    def _stamps(self) -> dict[str, Any]:
+        """Return what is known of the big files; nothing, if that is not readable."""
+        try:
+            stamps = json.loads((self.folder / STAMPS).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return stamps if isinstance(stamps, dict) else {}
