@@ -45,6 +45,9 @@ class Held:
         return self.rows[video]
 
 
+SOURCE = Held(ROWS)
+
+
 @pytest.fixture
 def words(tmp_path):
     path = tmp_path / "words.txt"
@@ -54,7 +57,7 @@ def words(tmp_path):
 
 @pytest.fixture
 def write(tmp_path, words):
-    def write(out=tmp_path / "data", *, pairs=PAIRS, source=Held(ROWS), grid="fixed", clips=4):
+    def write(out=tmp_path / "data", *, pairs=PAIRS, source=SOURCE, grid="fixed", clips=4):
         with data_lock(out):
             return write_dataset(
                 out,
