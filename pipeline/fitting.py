@@ -1,0 +1,111 @@
+"""From nothing to a finished model folder: lock, resume or start, train, seal, publish.
+
+While a model is trained, its checkpoint lies in `.<name>.building` beside the folder it will be,
+and its log (with times) in `<name>.log`.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from stores.errors import RefkdError
+from stores.files import describe_change, locked, read_json, remove_folder, write_json
+from stores.models import is_finished
+from student.model import save_model
+from student.recipe import Recipe
+from student.training import Task, train
+
+log = logging.getLogger("refkd")
+Batch = TypeVar("Batch")
+
+
+def fit(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    inputs: dict[str, Any],
+    facts: Callable[[], dict[str, Any]],
+    task: Callable[[], Task[Batch]],
+    device: str,
+    threads: int | None,
+) -> Path:
+    """Train a task to a finished model folder, going on where a killed run stopped.
+
+    `inputs` identify the model; `facts` and `task` are called only if there is work to do. A run
+    that goes on keeps the number of threads it began with, so that its bits stay the same.
+    """
+    with locked(folder.with_name(f".{folder.name}.lock"), wait=False) as mine:
+        if not mine:
+            raise RefkdError(f"{folder} is being trained by another process; wait for it to finish")
+        if is_finished(folder, inputs):
+            return folder
+        building = folder.with_name(f".{folder.name}.building")
+        how = _begin(building, inputs, device=device, threads=threads)
+        with _logged(folder.with_name(f"{folder.name}.log")):
+            progress = train(
+                task(),
+                recipe,
+                building / "checkpoint",
+                device=device,
+                threads=how["threads"],
+                name=folder.name,
+            )
+        learned = {
+            "inputs": inputs,
+            "how": how,
+            "history": progress.history,
+            "best_epoch": progress.best_epoch,
+        }
+        save_model(folder, progress.best_weights, {**facts(), **learned})
+        remove_folder(building)
+    return folder
+
+
+def _begin(
+    building: Path, inputs: dict[str, Any], *, device: str, threads: int | None
+) -> dict[str, Any]:
+    """Return how a run computes: as recorded if it was begun before, else as asked, recorded now.
+
+    Raises RefkdError if the half-trained model is of other inputs.
+    """
+    here = {"device": device, "torch": torch.__version__}
+    record = building / "begun.json"
+    if record.exists():
+        begun = read_json(record, repair=f"delete {building} to start over")
+        if begun["inputs"] != inputs:
+            change = describe_change(begun["inputs"], inputs)
+            raise RefkdError(
+                f"{building} holds half a training of other inputs: {change}; "
+                "choose another folder or delete it"
+            )
+        how: dict[str, Any] = begun["how"]
+        if here.items() <= how.items():
+            if threads not in (None, how["threads"]):
+                log.warning("going on with %d threads, as the run began", how["threads"])
+            return how
+        log.warning("half a training by %s on %s is not used", how["torch"], how["device"])
+        remove_folder(building)
+    building.mkdir(parents=True, exist_ok=True)
+    how = {**here, "threads": threads or torch.get_num_threads()}
+    write_json(record, {"inputs": inputs, "how": how})
+    return how
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Copy notices with their times to a log file while a model is trained."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    began = time.monotonic()
+    try:
+        yield
+        log.info("trained in %.1f s", time.monotonic() - began)
+    finally:
+        log.removeHandler(handler)
+        handler.close()

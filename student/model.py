@@ -1,0 +1,86 @@
+"""Networks to and from model folders (the format is described in stores/models.py)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from stores.dataset import DataSet
+from stores.errors import RefkdError
+from stores.files import publish, read_sealed, remove_folder, seal_folder, write_atomic
+from stores.models import FORMAT, REPAIR, WEIGHTS, read_facts
+from student.network import BACKBONE_CLASSES, Network
+from student.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Model:
+    """A finished network in evaluation mode, the facts recorded beside it, and their seal."""
+
+    network: Network
+    facts: dict[str, Any]
+    seal: str
+
+
+def network_shape(data: DataSet, recipe: Recipe) -> dict[str, Any]:
+    """Return what a network for this data must know to be built: widths, counts and characters."""
+    return {
+        "backbone": recipe.backbone,
+        "predictor": recipe.predictor,
+        "hidden": recipe.hidden,
+        "dropout": recipe.dropout,
+        "num_channels": data.num_channels,
+        "num_clips": data.num_clips,
+        "num_words": data.num_words,
+        "num_chars": data.num_chars,
+        "word_width": data.word_file["width"],
+        "characters": data.characters,
+    }
+
+
+def model_facts(data: DataSet, shape: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts that tie a model to its data and to the code of its backbone."""
+    return {
+        "format": FORMAT,
+        **shape,
+        "backbone_version": BACKBONE_CLASSES[shape["backbone"]][1],
+        "grid": data.grid,
+        "word_file": data.word_file,
+        "data": data.seal,
+        "simulated": data.simulated,
+    }
+
+
+def save_model(folder: Path, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+    """Write a model folder whole: it appears under its name only when it is sealed.
+
+    Side branches are left out: nothing reads them after training.
+    """
+    building = folder.with_name(f".{folder.name}.finished")
+    remove_folder(building)
+    building.mkdir(parents=True)
+    kept = {name: tensor.cpu() for name, tensor in weights.items() if not name.startswith("side.")}
+    write_atomic(building / WEIGHTS, save(kept))
+    seal_folder(building, facts)
+    publish(building, folder)
+
+
+def load_model(folder: Path, *, device: str = "cpu") -> Model:
+    """Return a model ready to be asked.
+
+    Raises RefkdError if the folder is not a finished model, is damaged, or was made by another
+    version of its backbone's code.
+    """
+    facts, seal = read_facts(folder)
+    version = BACKBONE_CLASSES[facts["backbone"]][1]
+    if facts["backbone_version"] != version:
+        raise RefkdError(
+            f"{folder} was made by version {facts['backbone_version']} of {facts['backbone']}, "
+            f"this is version {version}; train it again"
+        )
+    weights = load(read_sealed(folder, WEIGHTS, facts, repair=REPAIR))
+    network = Network(facts)
+    network.load_state_dict(weights)
+    return Model(network.to(device).eval(), facts, seal)

@@ -1,0 +1,175 @@
+"""The training loop of teachers and students: AdamW, linear decay to 0, the best epoch kept.
+
+It can be killed at any time: every epoch ends in a checkpoint, and all that is random in an epoch
+is seeded from (seed, role, epoch), so that the run goes on to the weights it would have had.
+"""
+
+import logging
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from stores.errors import RefkdError
+from stores.seeds import seed_of
+from student.batches import prefetch
+from student.checkpoint import load_checkpoint, save_checkpoint
+from student.forward import intra_op_threads
+from student.network import Network
+from student.recipe import Recipe
+
+log = logging.getLogger("refkd")
+Batch_contra = TypeVar("Batch_contra", contravariant=True)
+Batch = TypeVar("Batch")
+
+
+class Task(Protocol[Batch]):
+    """What is trained: a network, its batches, what a batch costs and how an epoch is judged."""
+
+    network: Network
+    num_batches: int
+
+    def batches(self, epoch: int) -> Iterable[Batch]:
+        """Return the batches of an epoch, a function of the seed and the epoch alone."""
+
+    def losses(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
+        """Return the named, weighted loss terms of a batch; their sum is minimised."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return the means of what was observed since the last call, and forget it."""
+
+    def validate(self) -> dict[str, float] | None:
+        """Return the scores of the validation split, in percent, or None if there is none."""
+
+
+@dataclass
+class Progress:
+    """What a checkpoint holds beside network and optimiser: epochs done and the best one."""
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+def train(
+    task: Task[Batch], recipe: Recipe, checkpoint: Path, *, device: str, threads: int, name: str
+) -> Progress:
+    """Train to the last epoch, from the checkpoint if there is one; return history and best weights.
+
+    Raises RefkdError if the loss stops being a number or the checkpoint is damaged.
+    """
+    network = task.network.to(device)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
+    )
+    progress = _resume(checkpoint, network, optimiser, device=device)
+    num_steps = recipe.epochs * task.num_batches
+    with (
+        intra_op_threads(threads),
+        tqdm(total=num_steps, desc=name, unit="step", file=sys.stderr, dynamic_ncols=True) as bar,
+    ):
+        bar.update(len(progress.history) * task.num_batches)
+        for epoch in range(len(progress.history), recipe.epochs):
+            torch.manual_seed(seed_of(recipe.seed, "dropout", epoch))
+            network.train()
+            sums: dict[str, Tensor] = {}
+            for step, batch in enumerate(prefetch(task.batches(epoch))):
+                _set_rate(optimiser, recipe.lr, epoch * task.num_batches + step, num_steps)
+                terms = task.losses(batch, epoch)
+                loss = torch.stack(list(terms.values())).sum()
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
+                optimiser.step()
+                for term, value in terms.items():
+                    sums[term] = sums.get(term, 0.0) + value.detach()
+                bar.update()
+            network.eval()
+            entry = _entry(task, epoch, sums)
+            _check_finite(entry, name, recipe)
+            progress.history.append(entry)
+            if progress.best_epoch == 0 or _better(
+                entry, progress.history[progress.best_epoch - 1]
+            ):
+                progress.best_epoch = epoch + 1
+                progress.best_weights = {k: v.clone() for k, v in network.state_dict().items()}
+            save_checkpoint(checkpoint, _state(progress, network, optimiser))
+            bar.clear()
+            log.info("%s %s", name, describe_epoch(entry, recipe.epochs))
+    if progress.history[-1]["val"] is None:
+        log.warning("%s: there is no val split, so the last epoch is kept", name)
+    return progress
+
+
+def describe_epoch(entry: dict[str, Any], epochs: int) -> str:
+    """Return one line: the epoch, each loss term, and the validation scores if there are any."""
+    parts = [f"epoch {entry['epoch']}/{epochs}"]
+    parts += [f"{term} {value:.4f}" for term, value in entry["losses"].items()]
+    if entry["val"] is not None:
+        parts += [f"val {measure} {entry['val'][measure]:.2f}" for measure in ("mIoU", "R1@0.7")]
+    return "  ".join(parts)
+
+
+def _entry(task: Task[Batch], epoch: int, sums: dict[str, Tensor]) -> dict[str, Any]:
+    """Return the record of a finished epoch: counted from 1, mean losses, diagnostics, scores."""
+    losses = {term: value.item() / task.num_batches for term, value in sums.items()}
+    return {
+        "epoch": epoch + 1,
+        "losses": losses,
+        "diagnostics": task.diagnostics(),
+        "val": task.validate(),
+    }
+
+
+def _better(entry: dict[str, Any], best: dict[str, Any]) -> bool:
+    """Return whether an epoch replaces the best: by val mIoU, then R1@0.7; the later without val."""
+    if entry["val"] is None:
+        return True
+    now, before = ((e["val"]["mIoU"], e["val"]["R1@0.7"]) for e in (entry, best))
+    return bool(now > before)
+
+
+def _check_finite(entry: dict[str, Any], name: str, recipe: Recipe) -> None:
+    wrong = [term for term, value in entry["losses"].items() if not math.isfinite(value)]
+    if wrong:
+        raise RefkdError(
+            f"{name}: loss {', '.join(wrong)} is no longer a number in epoch {entry['epoch']}; "
+            f"train with a lower --lr than {recipe.lr}"
+        )
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, lr: float, step: int, num_steps: int) -> None:
+    """Set the learning rate of a step: linear from lr to 0 over the whole run, warm-up included."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * (1 - step / num_steps)
+
+
+def _state(
+    progress: Progress, network: Network, optimiser: torch.optim.Optimizer
+) -> dict[str, Any]:
+    return {
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "history": progress.history,
+        "best_epoch": progress.best_epoch,
+        "best_weights": progress.best_weights,
+    }
+
+
+def _resume(
+    checkpoint: Path, network: Network, optimiser: torch.optim.Optimizer, *, device: str
+) -> Progress:
+    """Put network and optimiser back to the last checkpoint; return the progress made by then."""
+    state = load_checkpoint(checkpoint, device=device)
+    if state is None:
+        return Progress()
+    network.load_state_dict(state["network"])
+    optimiser.load_state_dict(state["optimiser"])
+    log.info("going on after epoch %d of %s", len(state["history"]), checkpoint)
+    return Progress(state["history"], state["best_epoch"], state["best_weights"])

@@ -1,0 +1,133 @@
+import io
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from stores.errors import RefkdError
+from student.recipe import Recipe
+from student.training import describe_epoch, train
+
+RECIPE = Recipe(epochs=4, lr=0.1, clip_norm=100.0)
+
+
+class Slope(nn.Module):
+    """y = a x, with dropout so that random numbers matter."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor([0.0]))
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.dropout(self.a * x)
+
+
+class Line:
+    """Fit y = 3 x; validation says what it is told to, epoch by epoch."""
+
+    num_batches = 3
+
+    def __init__(self, *, val=(1.0, 2.0, 3.0, 4.0), fail_at=None):
+        self.network, self.val, self.fail_at, self.epoch, self.rates = Slope(), val, fail_at, 0, []
+
+    def batches(self, epoch):
+        self.epoch = epoch
+        for step in range(self.num_batches):
+            if (epoch, step) == self.fail_at:
+                raise KeyboardInterrupt
+            yield torch.arange(1.0, 9.0) + step
+
+    def losses(self, batch, epoch):
+        assert self.network.training
+        return {"square": ((self.network(batch) - 3 * batch) ** 2).mean(), "zero": batch.sum() * 0}
+
+    def diagnostics(self):
+        return {}
+
+    def validate(self):
+        assert not self.network.training
+        return None if self.val is None else {"mIoU": self.val[self.epoch], "R1@0.7": 0.0}
+
+
+def run(task, path, recipe=RECIPE):
+    return train(task, recipe, path / "checkpoint", device="cpu", threads=1, name="line")
+
+
+@pytest.mark.parametrize("fail_at", [(0, 1), (1, 0), (3, 2)])
+def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, fail_at):
+    """Stopped in any epoch and begun again by a fresh process, weights and history are the same."""
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "stopped").mkdir()
+    whole = run(Line(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(fail_at=fail_at), tmp_path / "stopped")
+    torch.manual_seed(99)  # whatever the next process draws before
+    stopped = run(Line(), tmp_path / "stopped")
+
+    assert torch.equal(whole.best_weights["a"], stopped.best_weights["a"])
+    assert whole.history == stopped.history
+    assert [entry["epoch"] for entry in stopped.history] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("val", "best"), [((1.0, 4.0, 3.0, 2.0), 2), ((2.0, 2.0, 2.0, 2.0), 1), (None, 4)]
+)
+def test_the_best_epoch_is_kept(tmp_path, val, best, caplog):
+    """The epoch of the highest val mIoU, the first of equals; the last one without a val split."""
+    with caplog.at_level(logging.WARNING, "refkd"):
+        progress = run(Line(val=val), tmp_path)
+
+    assert progress.best_epoch == best
+    assert ("no val split, so the last epoch is kept" in caplog.text) == (val is None)
+
+
+def test_best_weights_are_those_of_the_best_epoch(tmp_path):
+    """Training on changes nothing of what was kept: two epochs' weights, as if it had ended there."""
+    (tmp_path / "more").mkdir()
+    kept = run(Line(val=(1.0, 4.0, 3.0, 2.0)), tmp_path / "more").best_weights["a"]
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(fail_at=(2, 0)), stopped)
+    state = torch.load(io.BytesIO((stopped / "checkpoint").read_bytes()[32:]), weights_only=True)
+
+    assert torch.equal(kept, state["network"]["a"])
+
+
+def test_the_rate_falls_linearly_to_zero(tmp_path, monkeypatch):
+    """Step i of n trains at lr (1 - i / n): the first at lr, the last at lr / n."""
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def recording(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", recording)
+    run(Line(), tmp_path)
+
+    assert rates == pytest.approx([0.1 * (12 - i) / 12 for i in range(12)])
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    """It names the term, the epoch and the rate."""
+
+    class Broken(Line):
+        def losses(self, batch, epoch):
+            terms = super().losses(batch, epoch)
+            return {**terms, "zero": terms["square"] * torch.nan} if epoch == 1 else terms
+
+    with pytest.raises(
+        RefkdError, match=r"loss square, zero is no longer a number in epoch 2.*--lr than 0.1"
+    ):
+        run(Broken(), tmp_path)
+
+
+def test_one_line_names_every_term():
+    """Epoch, each loss, then validation."""
+    entry = {"epoch": 2, "losses": {"kl": 1.5, "side": 0.25}, "val": {"mIoU": 40.0, "R1@0.7": 10.0}}
+
+    expected = "epoch 2/9  kl 1.5000  side 0.2500  val mIoU 40.00  val R1@0.7 10.00"
+    assert describe_epoch(entry, 9) == expected
