@@ -115,32 +115,28 @@ def write_dataset(
         _write_labels(folder, ordered, [video_clips[pair.video] for pair in ordered])
         _write_json(folder / "videos.json", {"videos": videos, "rows": lengths})
         sizes = _write_words(folder, ordered, taught, words)
-        seal_folder(
-            folder,
-            {
-                **facts,
-                **sizes,
-                "format": FORMAT,
-                "version": VERSION,
-                "grid": grid,
-                "clips": clips,
-                "channels": source.shape(videos[0])[1],
-                "simulated": simulated,
-                "features": features,
-                "inputs": dict(inputs),
-                "word_file": {
-                    "name": words.name,
-                    "sha256": words.sha256,
-                    "width": words.width,
-                    "path": words.path and str(Path(words.path).resolve()),
-                },
-                "counts": {
-                    split: {"pairs": len(some), "videos": len({pair.video for pair in some})}
-                    for split, some in pairs.items()
-                },
-                "defects": {split: count_defects(some) for split, some in pairs.items()},
+        counts, defects = _count(pairs)
+        written = {
+            **facts,
+            **sizes,
+            "format": FORMAT,
+            "version": VERSION,
+            "grid": grid,
+            "clips": clips,
+            "channels": source.shape(videos[0])[1],
+            "simulated": simulated,
+            "features": features,
+            "inputs": dict(inputs),
+            "word_file": {
+                "name": words.name,
+                "sha256": words.sha256,
+                "width": words.width,
+                "path": words.path and str(Path(words.path).resolve()),
             },
-        )
+            "counts": counts,
+            "defects": defects,
+        }
+        seal_folder(folder, written)
     return out
 
 
@@ -158,6 +154,19 @@ def _building(out: Path) -> Iterator[Path]:
         publish(folder, out)
     finally:
         remove_folder(folder)
+
+
+def _count(
+    pairs: Mapping[str, Sequence[Pair]],
+) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
+    """Return the pairs and videos of each split, and its defects, and tell the user."""
+    counts, defects = {}, {}
+    for split, some in pairs.items():
+        counts[split] = {"pairs": len(some), "videos": len({pair.video for pair in some})}
+        defects[split] = count_defects(some)
+        named = "".join(f", {kind} {count}" for kind, count in defects[split].items())
+        _log.info("%s: %d pairs of %d videos%s", split, *counts[split].values(), named)
+    return counts, defects
 
 
 def _write_labels(folder: Path, pairs: Sequence[Pair], clips: Sequence[int]) -> None:

@@ -6,7 +6,18 @@ Shapes: n raw rows of D channels, m clips on the grid (T at most), N moments.
 import numpy as np
 import numpy.typing as npt
 
+from stores.errors import RefkdError
+
 GRIDS = ("fixed", "cap")
+MOST_CLIPS = 4096
+
+
+def check_grid(grid: str, num_clips: int) -> None:
+    """Raise RefkdError if there is no such grid."""
+    if grid not in GRIDS:
+        raise RefkdError(f"grid must be one of {', '.join(GRIDS)}, got {grid}")
+    if not 2 <= num_clips <= MOST_CLIPS:
+        raise RefkdError(f"clips must be between 2 and {MOST_CLIPS}, got {num_clips}")
 
 
 def grid_length(num_rows: int, num_clips: int, *, grid: str) -> int:

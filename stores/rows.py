@@ -28,7 +28,8 @@ class RowSource(Protocol):
 
 def rows_digest(source: RowSource, videos: Iterable[str]) -> str:
     """Return the digest of all rows of these videos, as `write_rows` returns it."""
-    return digest({video: array_digest(source.read(video)) for video in videos})
+    bar = tqdm(sorted(videos), "checking videos", disable=None)
+    return digest({video: array_digest(source.read(video)) for video in bar})
 
 
 def write_rows(
@@ -60,7 +61,7 @@ def write_rows(
                     "run the command again when the features are at rest"
                 )
             digests[video] = array_digest(read_nD)
-            rows_nD = _halved(video, read_nD)
+            rows_nD = half_precision(video, read_nD)
             raw.write(rows_nD.tobytes())
             padded_TD = np.zeros((clips, channels), np.float16)
             on_grid = resample(rows_nD, clips, grid=grid)
@@ -78,7 +79,7 @@ def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     np.lib.format.write_array_header_1_0(file, head)
 
 
-def _halved(video: str, rows_nD: npt.NDArray[np.floating]) -> npt.NDArray[np.float16]:
+def half_precision(video: str, rows_nD: npt.NDArray[np.floating]) -> npt.NDArray[np.float16]:
     """Return rows as little-endian float16; raise RefkdError if a value does not fit."""
     with np.errstate(over="ignore"):  # looked for below
         halved = rows_nD.astype("<f2")
