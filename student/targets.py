@@ -1,0 +1,96 @@
+"""The distribution that a student is taught, from its teachers, its side branches and its recipe.
+
+Shapes: N pairs of the batch, K teachers, B = 2 boundaries (start, end), T clips.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from student.introspection import mix_teachers
+from student.recipe import Recipe
+from student.rectification import (
+    affinity,
+    confidence,
+    rectify_mixed,
+    rectify_pure_gt,
+    rectify_window,
+    reweight,
+)
+from student.spans import masked_log_softmax, masked_softmax
+
+
+class Diagnostics(NamedTuple):
+    """Means over the batch for each teacher, [K]; the last two only where side branches exist."""
+
+    weight_K: Tensor  # introspective weight w (eq. 3-4), over both boundaries
+    share_K: Tensor  # weight in the target, after any re-weighting (eq. 12)
+    confidence_K: Tensor | None  # rho (eq. 10)
+    affinity_K: Tensor | None  # pi (eq. 9)
+
+
+class Targets(NamedTuple):
+    """What `student_targets` returns."""
+
+    targets_NBT: Tensor
+    diagnostics: Diagnostics
+
+
+@torch.no_grad()
+def student_targets(
+    recipe: Recipe,
+    *,
+    teacher_logits_NKBT: Tensor,
+    weights_NKB: Tensor,
+    side_logits_NKBT: Tensor | None,
+    gt_N2: Tensor,
+    mask_NT: Tensor,
+    warm: bool,
+) -> Targets:
+    """Return the student's targets, [N, B, T], summing to 1 over valid clips: eq. 5 or eq. 12.
+
+    Teachers and side branches come as logits, since the target softens them by the recipe's
+    temperature while eq. 9 and 10 read them at 1. `warm` says that the warm-up is still on, which
+    means eq. 5. Side branches may be None where `recipe.needs_side_branches` is false.
+    """
+    rho_NK = pi_NK = None
+    if side_logits_NKBT is not None:
+        rho_NK = confidence(side_logits_NKBT, gt_N2, mask_NT)
+        pi_NK = affinity(masked_softmax(teacher_logits_NKBT, mask_NT), side_logits_NKBT, mask_NT)
+    weights_NKB = share_NKB = weights_NKB.float()
+    if warm:
+        probs_NKBT = masked_softmax(teacher_logits_NKBT, mask_NT, temperature=recipe.temperature)
+    else:
+        probs_NKBT = _rectified(recipe, teacher_logits_NKBT, rho_NK, gt_N2, mask_NT)
+        if recipe.reweight and weights_NKB.shape[1] > 1:
+            assert pi_NK is not None, "re-weighting reads the side branches"
+            share_NKB = reweight(weights_NKB, pi_NK)
+    diagnostics = Diagnostics(
+        weight_K=weights_NKB.mean(dim=(0, 2)),
+        share_K=share_NKB.mean(dim=(0, 2)),
+        confidence_K=None if rho_NK is None else rho_NK.mean(dim=0),
+        affinity_K=None if pi_NK is None else pi_NK.mean(dim=0),
+    )
+    return Targets(mix_teachers(share_NKB, probs_NKBT), diagnostics)
+
+
+def _rectified(
+    recipe: Recipe,
+    teacher_logits_NKBT: Tensor,
+    rho_NK: Tensor | None,
+    gt_N2: Tensor,
+    mask_NT: Tensor,
+) -> Tensor:
+    """Return the teachers' softened probabilities after the recipe's label rectification."""
+    probs_NKBT = masked_softmax(teacher_logits_NKBT, mask_NT, temperature=recipe.temperature)
+    if recipe.rectify == "none":
+        return probs_NKBT
+    if recipe.rectify == "pure-gt":
+        iou_NK = confidence(teacher_logits_NKBT, gt_N2, mask_NT)  # the teacher's own
+        return rectify_pure_gt(probs_NKBT, iou_NK, gt_N2, threshold=recipe.gt_threshold)
+    assert rho_NK is not None, f"rectification {recipe.rectify} reads the side branches"
+    if recipe.rectify == "mixed":
+        return rectify_mixed(probs_NKBT, rho_NK, gt_N2)
+    log_p = masked_log_softmax(teacher_logits_NKBT, mask_NT, temperature=recipe.temperature)
+    return rectify_window(log_p, rho_NK, gt_N2, mask_NT, tau=recipe.tau)
