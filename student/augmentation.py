@@ -57,9 +57,8 @@ def draw_moves(
     draw_2N = random.random((2, len(gt_N2)))
     start, end = gt_N2.astype(np.int64).T
     length = end - start + 1
-    chosen = (draw_2N[0] < probability) & (length < clips_N)
-    places = np.maximum(clips_N - length + 1, 1)  # 0 to n - L
-    at = np.where(chosen, np.floor(draw_2N[1] * places).astype(np.int64), start)
+    place = np.floor(draw_2N[1] * (clips_N - length + 1)).astype(np.int64)  # 0 to n - L
+    at = np.where(draw_2N[0] < probability, place, start)
     moved_N2 = np.stack([at, at + length - 1], axis=1)
     return move_permutation(start, at, length, num_clips), moved_N2
 

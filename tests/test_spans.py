@@ -183,6 +183,15 @@ def test_top_against_search(values, k):
         assert math.isclose(p, log_p[0, 0, s].exp() * log_p[0, 1, e].exp(), rel_tol=1e-5)
 
 
+def test_decoders_agree_below_float32():
+    """A difference that float32 sums would swallow decides for both decoders."""
+    log_p = torch.tensor([[[-64.0, -64.0], [-1e-6, 0.0]]])
+    mask = torch.ones(1, 2, dtype=torch.bool)
+
+    assert decode_spans(log_p, mask).tolist() == [[0, 1]]
+    assert [(s, e) for s, e, _ in top_spans(log_p[0], mask[0], 3)] == [(0, 1), (1, 1), (0, 0)]
+
+
 def test_top_probabilities():
     """Starts (3/4, 1/4) and ends (1/2, 1/2): 3/8 twice, then 1/8; the reversed span is not there."""
     log_p = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log()
