@@ -131,7 +131,7 @@ def inspect(path: Path, *, as_json: bool) -> None:
     PATH is a data set, annotations, a cache, weights, a teacher or a run.
     """
     from pipeline.inspect import inspect as stage
-    from pipeline.inspect import listing
+    from pipeline.listing import listing
 
     facts: dict[str, Any] = stage(path)
     show(facts, listing(facts), as_json=as_json)

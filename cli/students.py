@@ -115,7 +115,7 @@ def predict(
     as_json: bool,
 ) -> None:
     """Find a query in one video."""
-    from pipeline.inspect import listing
+    from pipeline.listing import listing
     from pipeline.predict import predict as stage
 
     windows = stage(

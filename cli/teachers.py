@@ -165,7 +165,7 @@ def verify(
     cache: Path, data: Path, *, teacher: dict[str, Path], device: str, as_json: bool
 ) -> None:
     """Ask the teachers again and compare with a cache."""
-    from pipeline.inspect import listing
+    from pipeline.listing import listing
     from pipeline.verify import verify as stage
 
     result = stage(cache, data, teachers=teacher, device=device)

@@ -1,0 +1,140 @@
+"""Say what lies at a path: a data set, annotations, a cache, weights, a teacher or a run.
+
+Every file that a manifest lists is read and compared with its digest.
+"""
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stores.annotations import SUFFIXES, Pair, read_annotations
+from stores.dataset import FORMAT as DATA
+from stores.dataset import open_dataset
+from stores.defects import count_defects
+from stores.errors import RefkdError
+from stores.files import MANIFEST, read_seal
+from stores.fingerprints import file_digest
+from stores.models import FORMAT as MODEL
+
+log = logging.getLogger("refkd")
+LAYERS = ("stores", "student", "pipeline", "cli")
+EXPECTED = (
+    "expected a prepared data set, annotations (.json, .jsonl or .txt), a cache, its weights, "
+    "a teacher or a run"
+)
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Return the facts of what lies at a path, `kind` first.
+
+    Raises RefkdError if nothing of ours lies there, or a file of it is missing or damaged.
+    """
+    warn_of_other_owners()
+    if not path.exists():
+        raise RefkdError(f"no file or folder at {path}; {EXPECTED}")
+    if (path / MANIFEST).is_file():
+        return _sealed(path)
+    if path.is_file() or any(file.suffix in SUFFIXES for file in path.iterdir()):
+        return _annotations(path)
+    inside = sorted(child.parent.name for child in path.glob(f"[!.]*/{MANIFEST}"))
+    if inside:
+        raise RefkdError(f"{path} is a folder of folders; inspect one of {', '.join(inside[:5])}")
+    raise RefkdError(f"{path} holds nothing that refkd knows; {EXPECTED}")
+
+
+def warn_of_other_owners() -> None:
+    """Warn if another installed distribution owns the name of one of our packages."""
+    owners = packages_distributions()
+    for layer in LAYERS:
+        for owner in sorted({*owners.get(layer, [])} - {"refkd"}):
+            log.warning(
+                "the installed distribution %s also owns the package name %s, so that python may "
+                "import the wrong one; give refkd an environment of its own",
+                owner,
+                layer,
+            )
+
+
+def _annotations(path: Path) -> dict[str, Any]:
+    splits = read_annotations(path)
+    return {
+        "kind": "annotations",
+        "splits": {split: _counts(pairs) for split, pairs in splits.items()},
+    }
+
+
+def _counts(pairs: Sequence[Pair]) -> dict[str, Any]:
+    return {
+        "pairs": len(pairs),
+        "videos": len({pair.video for pair in pairs}),
+        "defects": count_defects(pairs),
+    }
+
+
+def _sealed(folder: Path) -> dict[str, Any]:
+    """Return the facts of a sealed folder after its files were compared with their digests."""
+    repair = "write it again with the command that made it"
+    manifest, seal = read_seal(folder, repair=repair)
+    _check_files(folder, manifest, repair=repair)
+    size = sum(entry["size"] for entry in manifest["files"].values())
+    files = {"files": f"{len(manifest['files'])} intact, {size / 2**20:.1f} MiB", "seal": seal}
+    if manifest.get("format") == DATA:
+        return {"kind": "data set", **_data_facts(folder), **files}
+    if manifest.get("format") == MODEL:
+        return {**_model_facts(manifest), **files}
+    raise RefkdError(f"{folder} holds {manifest.get('format', 'no format')}; {EXPECTED}")
+
+
+def _check_files(folder: Path, manifest: dict[str, Any], *, repair: str) -> None:
+    for name, entry in manifest["files"].items():
+        if not (folder / name).is_file():
+            raise RefkdError(f"{folder / name} is missing; {repair}")
+        if file_digest(folder / name) != entry["sha256"]:
+            raise RefkdError(
+                f"{folder / name} is damaged: its digest is not the recorded one; {repair}"
+            )
+
+
+def _data_facts(folder: Path) -> dict[str, Any]:
+    data = open_dataset(folder)
+    rows_V = np.diff(data.raw_ends, prepend=0)
+    lengths_s = {pair.video: pair.duration_s for pairs in data.pairs.values() for pair in pairs}
+    seconds_V = np.array([lengths_s[video] for video in data.videos])
+    return {
+        "simulated": data.simulated,
+        "grid": data.grid,
+        "clips": data.num_clips,
+        "channels": data.num_channels,
+        "videos": len(data.videos),
+        "raw rows per video": {
+            "least": int(rows_V.min()),
+            "median": float(np.median(rows_V)),
+            "most": int(rows_V.max()),
+        },
+        "seconds per raw row": float(np.median(seconds_V / rows_V)),
+        "word vectors": data.word_file["name"],
+        "words": len(data.lexicon.known) - 1,
+        "words without a vector": int((~data.lexicon.known[1:]).sum()),
+        "splits": {split: _counts(pairs) for split, pairs in data.pairs.items()},
+    }
+
+
+def _model_facts(manifest: dict[str, Any]) -> dict[str, Any]:
+    kind = "run" if manifest["kind"] == "student" else manifest["kind"]
+    inputs = manifest["inputs"]
+    settings = inputs.get("recipe") or {k: v for k, v in inputs.items() if k != "data"}
+    kept = manifest["history"][manifest["best_epoch"] - 1]
+    return {
+        "kind": kind,
+        "settings": settings,
+        "data": manifest["data"],
+        "cache": manifest.get("cache"),
+        "simulated": manifest["simulated"],
+        "epochs": len(manifest["history"]),
+        "kept epoch": manifest["best_epoch"],
+        "val": kept["val"],
+    }
