@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from stores.dataset import open_dataset
 from stores.dataset_writer import write_dataset
 from stores.pairs import Pair
 from stores.words import open_words
+from student.inputs import Inputs, length_mask
 
 ACTIONS = ("jump", "run", "swim", "climb")
 CHANNELS, CLIPS, STEP_S = 6, 16, 0.5
@@ -102,3 +104,54 @@ def data_folder(tmp_path_factory, word_file):
 @pytest.fixture(scope="session")
 def data(data_folder):
     return open_dataset(data_folder)
+
+
+PUBLISHED = {
+    "backbone": "vslnet",
+    "predictor": "rnn",
+    "hidden": 128,
+    "dropout": 0.2,
+    "num_channels": 1024,
+    "num_clips": 128,
+    "num_words": 12,
+    "num_chars": 14,
+    "word_width": 300,
+    "characters": "abcdefghijklmnopqrstuvwxyz",
+}
+SMALL = {**PUBLISHED, "hidden": 16, "num_channels": 6, "num_clips": 40, "word_width": 5}
+
+
+@pytest.fixture
+def published():
+    """The shape of VSLNet at its published widths on I3D features and 300-d GloVe."""
+    return dict(PUBLISHED)
+
+
+@pytest.fixture
+def shape():
+    """The shape of a small network."""
+    return dict(SMALL)
+
+
+@pytest.fixture
+def make_inputs():
+    """A function that returns random inputs of given numbers of clips and words."""
+    return random_inputs
+
+
+def random_inputs(shape, clips, words, *, seed=0):
+    """Random inputs of the given numbers of clips and words, zero on padding."""
+    rng = torch.Generator().manual_seed(seed)
+    n, T, L = len(clips), shape["num_clips"], shape["num_words"]
+    clips_NT, words_NL = length_mask(torch.tensor(clips), T), length_mask(torch.tensor(words), L)
+    chars_NLC = torch.randint(1, 20, (n, L, shape["num_chars"]), generator=rng)
+    lengths_NL = torch.randint(1, shape["num_chars"] + 1, (n, L), generator=rng)
+    chars_NLC *= torch.arange(shape["num_chars"]) < lengths_NL[..., None]
+    return Inputs(
+        torch.randn(n, T, shape["num_channels"], generator=rng) * clips_NT[..., None],
+        clips_NT,
+        torch.randn(n, L, shape["word_width"], generator=rng) * words_NL[..., None],
+        (torch.rand(n, L, generator=rng) < 0.8) & words_NL,
+        chars_NLC * words_NL[..., None],
+        words_NL,
+    )
