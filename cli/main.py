@@ -75,7 +75,6 @@ def refkd() -> None:
     notices = logging.getLogger("refkd")
     notices.handlers = [ToStderr()]
     notices.setLevel(logging.INFO)
-    notices.propagate = False
 
 
 for command in (

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def listing(facts: Mapping[str, Any], *, indent: int = 0) -> str:
-    """Return a name and a value a line; dicts of dicts and lists of dicts stand indented below.
+def listing(facts: Mapping[str, Any]) -> str:
+    """Return a name and its value a line; of a dict of dicts or a list of dicts, a member a line.
 
     >>> print(listing({"kind": "cache", "splits": {"train": {"pairs": 3}, "val": {"pairs": 12}}}))
     kind    cache
@@ -13,17 +13,21 @@ def listing(facts: Mapping[str, Any], *, indent: int = 0) -> str:
       train  pairs 3
       val    pairs 12
     """
-    width = max((len(name) for name in facts), default=0)
     lines = []
-    for name, value in facts.items():
+    for name, value in _columns(facts):
         if isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values()):
-            lines += [" " * indent + name, listing(value, indent=indent + 2)]
-        elif _is_rows(value):
-            lines.append(" " * indent + name)
-            lines += [" " * (indent + 2) + said(row) for row in value]
+            lines += [name.rstrip(), *(f"  {key}  {said(part)}" for key, part in _columns(value))]
+        elif isinstance(value, Sequence) and any(isinstance(row, Mapping) for row in value):
+            lines += [name.rstrip(), *(f"  {said(row)}" for row in value)]
         else:
-            lines.append(f"{' ' * indent}{name:<{width}}  {said(value)}".rstrip())
+            lines.append(f"{name}  {said(value)}")
     return "\n".join(lines)
+
+
+def _columns(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return names, filled up to one width, and values."""
+    width = max((len(name) for name in facts), default=0)
+    return [(f"{name:<{width}}", value) for name, value in facts.items()]
 
 
 def said(value: Any) -> str:
@@ -47,7 +51,3 @@ def said(value: Any) -> str:
 
 def _nested(value: Any) -> str:
     return f"({said(value)})" if isinstance(value, Mapping) and value else said(value)
-
-
-def _is_rows(value: Any) -> bool:
-    return isinstance(value, Sequence) and any(isinstance(row, Mapping) for row in value)

@@ -1,0 +1,230 @@
+"""The command line: options made from Recipe, errors as sentences, JSON as the last line."""
+
+import dataclasses
+import errno
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cli.main import Friendly, refkd
+from cli.options import named, recipe_options
+from stores.errors import RefkdError
+from student.recipe import TEACHER_KNOBS, Recipe
+
+HEAVY = {"torch", "zarr", "numpy", "dask", "distributed", "scipy", "h5py", "pyarrow", "safetensors"}
+
+
+def call(*arguments):
+    return CliRunner().invoke(refkd, [str(argument) for argument in arguments])
+
+
+def recipe_of(*arguments, names=()):
+    """Return the recipe that a command with these options receives."""
+    received = []
+
+    @click.command()
+    @recipe_options(*names)
+    def command(*, recipe):
+        received.append(recipe)
+
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if result.exception:
+        raise result.exception
+    return received[0]
+
+
+def failing(error):
+    """Return what a command of our group that raises this error prints and exits with."""
+
+    @click.group(cls=Friendly)
+    def group():
+        pass
+
+    @group.command()
+    def fail():
+        raise error
+
+    return CliRunner().invoke(group, ["fail"])
+
+
+def test_help_imports_nothing_heavy():
+    """`refkd --help` and a command's help import no torch, zarr, numpy or the like."""
+    code = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from cli.main import refkd\n"
+        "for arguments in (['--help'], ['distill', '--help'], ['report', '--help']):\n"
+        "    assert CliRunner().invoke(refkd, arguments).exit_code == 0\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert "click" in ran.stdout.split()
+    assert HEAVY & set(ran.stdout.split()) == set()
+
+
+def test_every_knob_is_an_option_of_distill():
+    """`refkd distill` has an option for each field of Recipe, with its help and its default."""
+    options = {option.name: option for option in refkd.commands["distill"].params}
+    knobs = {knob.name: knob for knob in dataclasses.fields(Recipe)}
+
+    assert knobs.keys() <= options.keys()
+    for name, knob in knobs.items():
+        assert knob.metadata["help"][1:] in options[name].help
+        assert options[name].show_default
+    assert recipe_of() == Recipe()
+
+
+def test_teach_has_the_knobs_of_a_teacher_only():
+    """`refkd teach` offers the shared knobs and none of those about learning from teachers."""
+    options = {option.name for option in refkd.commands["teach"].params}
+
+    assert set(TEACHER_KNOBS) <= options
+    assert {"warmup", "rectify", "teachers"} & options == set()
+
+
+def test_values_reach_the_recipe():
+    """Numbers, switches, choices and comma lists arrive as the field's own type."""
+    recipe = recipe_of(
+        *("--teachers", "id, ood,big", "--epochs", "7", "--lr", "5e-4", "--no-reweight", "--hard"),
+        *("--rectify", "window", "--tau", "0.2"),
+    )
+
+    assert recipe == Recipe(
+        teachers=("id", "ood", "big"),
+        epochs=7,
+        lr=5e-4,
+        reweight=False,
+        hard=True,
+        rectify="window",
+        tau=0.2,
+    )
+
+
+def test_no_teachers_is_an_empty_list():
+    """An empty --teachers means ground truth only, which the recipe then demands be said."""
+    assert recipe_of("--teachers", "", "--gt-ce-weight", "1").teachers == ()
+    with pytest.raises(RefkdError, match="no teachers means ground truth only"):
+        recipe_of("--teachers", "")
+
+
+def test_limits_are_the_recipe_s():
+    """A value out of range is refused by the recipe's own sentence, before any stage is imported."""
+    result = call("distill", "data", "cache", "runs", "--dropout", "0.95")
+
+    assert result.exit_code == 1
+    assert result.stderr == "Error: dropout must be at most 0.9, got 0.95\n"
+
+
+def test_unknown_choice_is_a_usage_error():
+    """A choice that does not exist lists those that do and exits with 2."""
+    result = call("distill", "data", "cache", "runs", "--predictor", "lstm")
+
+    assert result.exit_code == 2
+    assert "rnn" in result.stderr
+    assert "transformer" in result.stderr
+
+
+def test_named_paths():
+    """NAME=PATH options become a dict; a name without a path and a name given twice are refused."""
+    received = []
+
+    @click.group(cls=Friendly)
+    def group():
+        pass
+
+    @group.command()
+    @named("--teacher", "NAME=DIR", "A teacher.")
+    def command(*, teacher):
+        received.append({name: str(path) for name, path in teacher.items()})
+
+    def told(*arguments):
+        return CliRunner().invoke(group, ["command", *arguments])
+
+    assert told("--teacher", "id=a/b", "--teacher", "ood=c=d").exit_code == 0
+    assert received == [{"id": "a/b", "ood": "c=d"}]
+    assert "expected NAME=PATH, got id" in told("--teacher", "id").stderr
+    twice = told("--teacher", "id=a", "--teacher", "id=b")
+    assert twice.exit_code == 1
+    assert "--teacher id is given twice" in twice.stderr
+
+
+def test_refkd_error_is_one_line():
+    """A RefkdError is printed as one line on stderr and exits with 1."""
+    result = failing(RefkdError("no data set at x; run `refkd prepare` first"))
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: no data set at x; run `refkd prepare` first\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError("4096 requested and 512 written"),  # numpy's words for a full disk
+    ],
+)
+def test_full_disk_says_what_to_do(error):
+    """A full disk, however it is reported, says to free space and run again."""
+    result = failing(error)
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: no space left on the disk; free some and run the same command again: "
+        "finished work is kept\n"
+    )
+
+
+def test_error_of_a_file_names_it():
+    """Another error of the file system names the file and the reason in one line."""
+    result = failing(PermissionError(errno.EACCES, "Permission denied", "out/data"))
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: out/data: permission denied; mend the path")
+
+
+def test_ctrl_c_says_how_to_go_on():
+    """Ctrl-C says that the same command goes on, and exits with 130."""
+    result = failing(KeyboardInterrupt())
+
+    assert result.exit_code == 130
+    assert result.stderr == "Error: stopped; run the same command again to go on\n"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("ours"), OSError("no file, no number")])
+def test_other_errors_keep_their_traceback(error):
+    """An error that is nobody's input is not dressed up as a sentence."""
+    assert failing(error).exception is error
+
+
+def test_json_is_the_last_line_of_stdout(tmp_path):
+    """With --json stdout ends in one JSON object; without, the same facts are a listing."""
+    moments = {"v1": {"timestamps": [[0.0, 2.0]], "sentences": ["a dog"], "video_duration": 4.0}}
+    (tmp_path / "charades_test_iid.json").write_text(json.dumps(moments))
+
+    shown = call("inspect", tmp_path, "--json")
+    listed = call("inspect", tmp_path)
+
+    expected = {"test_iid": {"pairs": 1, "videos": 1, "defects": {}}}
+    assert json.loads(shown.stdout.splitlines()[-1])["splits"] == expected
+    assert "test_iid  pairs 1, videos 1, defects none" in listed.stdout
+
+
+def test_errors_stay_off_stdout_with_json(tmp_path):
+    """With --json an error is still a line on stderr and stdout stays empty."""
+    result = call("inspect", tmp_path / "absent", "--json")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no file or folder at" in result.stderr
+
+
+def test_version():
+    """`refkd --version` tells the version of the installed distribution."""
+    assert call("--version").stdout == "refkd 0.1.0\n"

@@ -1,0 +1,140 @@
+"""What `refkd inspect` says of each kind of folder, and of folders that are none."""
+
+import json
+import logging
+import shutil
+
+import pytest
+
+from pipeline.inspect import inspect
+from pipeline.teach import teach
+from stores.errors import RefkdError
+from student.recipe import Recipe
+
+
+def write_cd(path, moments):
+    told = {
+        video: {
+            "timestamps": [list(window) for window, _ in some],
+            "sentences": [query for _, query in some],
+            "video_duration": 10.0,
+        }
+        for video, some in moments.items()
+    }
+    path.write_text(json.dumps(told))
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(tmp_path_factory, data_folder):
+    """A teacher trained for two epochs on the planted data."""
+    recipe = Recipe(hidden=8, epochs=2)
+    return teach(
+        data_folder, tmp_path_factory.mktemp("teachers") / "id", bias="id", recipe=recipe, threads=1
+    )
+
+
+def test_annotation_folder(tmp_path):
+    """Each split's pairs and videos are counted, and its defects named."""
+    write_cd(tmp_path / "toy_train.json", {"a": [((1, 2), "x"), ((3, 12), " y")], "b": []})
+    write_cd(tmp_path / "toy_test_ood.json", {"c": [((5, 4), "x"), ((6, 6), "y")]})
+
+    assert inspect(tmp_path) == {
+        "kind": "annotations",
+        "splits": {
+            "train": {
+                "pairs": 2,
+                "videos": 1,
+                "defects": {"end_after_duration": 1, "untrimmed_query": 1},
+            },
+            "test_ood": {"pairs": 2, "videos": 1, "defects": {"reversed": 1, "zero_length": 1}},
+        },
+    }
+
+
+def test_annotation_file(tmp_path):
+    """A lone file whose name tells no split is read as train."""
+    write_cd(tmp_path / "moments.json", {"a": [((1, 2), "x")]})
+
+    assert inspect(tmp_path / "moments.json")["splits"]["train"]["pairs"] == 1
+
+
+def test_data_set(data_folder):
+    """A data set tells its sizes: 64 training videos, every second with two pairs."""
+    facts = inspect(data_folder)
+
+    assert facts["kind"] == "data set"
+    assert facts["splits"]["train"] == {"pairs": 96, "videos": 64, "defects": {}}
+    assert (facts["channels"], facts["clips"], facts["videos"]) == (6, 16, 64 + 3 * 24)
+    assert facts["seconds per raw row"] == pytest.approx(0.5)
+    assert (facts["words"], facts["words without a vector"]) == (5, 0)
+
+
+def test_teacher(teacher_folder, data):
+    """A teacher tells what it was trained on and how."""
+    facts = inspect(teacher_folder)
+
+    assert (facts["kind"], facts["epochs"], facts["data"]) == ("teacher", 2, data.seal)
+    assert (facts["settings"]["bias"], facts["settings"]["hidden"]) == ("id", 8)
+
+
+def test_damage_is_named(teacher_folder, tmp_path):
+    """A changed byte in any file of a sealed folder is found and the file named."""
+    copy = shutil.copytree(teacher_folder, tmp_path / "copy")
+    weights = copy / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+
+    with pytest.raises(RefkdError, match=r"model\.safetensors is damaged"):
+        inspect(copy)
+
+
+def test_missing_file_is_named(teacher_folder, tmp_path):
+    """A file that the manifest lists and the folder lacks is named."""
+    copy = shutil.copytree(teacher_folder, tmp_path / "copy")
+    (copy / "model.safetensors").unlink()
+
+    with pytest.raises(RefkdError, match=r"model\.safetensors is missing"):
+        inspect(copy)
+
+
+def test_folder_of_folders(teacher_folder):
+    """A folder that holds models is not one: the error names those inside."""
+    with pytest.raises(RefkdError, match="is a folder of folders; inspect one of id"):
+        inspect(teacher_folder.parent)
+
+
+def test_nothing_of_ours(tmp_path):
+    """A folder without anything known lists what it could have been."""
+    (tmp_path / "notes.md").write_text("hello")
+
+    with pytest.raises(RefkdError, match="holds nothing that refkd knows; expected a prepared"):
+        inspect(tmp_path)
+
+
+def test_absent(tmp_path):
+    """A path that does not exist is said to be absent."""
+    with pytest.raises(RefkdError, match=r"no file or folder at .*nowhere"):
+        inspect(tmp_path / "nowhere")
+
+
+def test_other_owner_of_a_layer(tmp_path, monkeypatch, caplog, teacher_folder):
+    """Another installed distribution with a package of our layer's name draws a warning."""
+    info = tmp_path / "shopkit-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shopkit\nVersion: 1.0\n")
+    (info / "top_level.txt").write_text("stores\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with caplog.at_level(logging.WARNING, logger="refkd"):
+        inspect(teacher_folder)
+
+    assert "shopkit also owns the package name stores" in caplog.text
+
+
+def test_no_other_owner(caplog, teacher_folder):
+    """Without such a distribution nothing is said."""
+    with caplog.at_level(logging.WARNING, logger="refkd"):
+        inspect(teacher_folder)
+
+    assert caplog.text == ""
