@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-MEASURES = ("R1@0.3", "R1@0.5", "R1@0.7", "mIoU", "dR1@0.3", "dR1@0.5", "dR1@0.7")
+from student.metrics import MEASURES
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6570; --rule: #d5dae0; --paper: #fff;
