@@ -4,7 +4,9 @@ Shapes: n rows of one video, D channels, the same for all videos.
 """
 
 import math
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -14,6 +16,7 @@ import numpy.typing as npt
 from stores.errors import RefkdError
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
+_HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py makes of damage
 
 Header = tuple[tuple[int, ...], np.dtype[Any]]  # shape and type, as they stand in the file
 
@@ -123,36 +126,36 @@ class _Hdf5File:
         self.path = path
         try:
             self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise RefkdError(f"{path} is no whole HDF5 file ({error})") from None
-        if not len(self._file):
+            self._names = set(self._file)
+        except _HDF5_ERRORS as error:
+            raise RefkdError(f"{path} is no whole HDF5 file ({_one_line(error)})") from None
+        if not self._names:
             raise RefkdError(f"no features in {path}, expected one dataset per video")
 
     def videos(self) -> set[str]:
-        return set(self._file)
+        return self._names
 
     def header(self, video: str) -> Header:
-        dataset = self._get(video)
-        if not hasattr(dataset, "shape"):
-            raise RefkdError(
-                f"features of video {video} in {self.path} are a group, expected a dataset"
-            )
-        return dataset.shape or (), dataset.dtype
+        with self._reading(video):
+            dataset = self._file[video]
+            if hasattr(dataset, "shape"):
+                return dataset.shape or (), dataset.dtype
+        raise RefkdError(
+            f"features of video {video} in {self.path} are a group, expected a dataset"
+        )
 
     def rows(self, video: str) -> npt.NDArray[Any]:
-        try:
-            return np.asarray(self._get(video)[()])
-        except OSError as error:
-            raise RefkdError(
-                f"features of video {video} in {self.path} are damaged ({error})"
-            ) from None
+        with self._reading(video):
+            return np.asarray(self._file[video][()])
 
-    def _get(self, video: str) -> Any:
+    @contextmanager
+    def _reading(self, video: str) -> Iterator[None]:
+        """Name the video that an HDF5 error is about."""
         try:
-            return self._file[video]
-        except (KeyError, OSError) as error:  # a broken link, a damaged header
+            yield
+        except _HDF5_ERRORS as error:
             raise RefkdError(
-                f"features of video {video} in {self.path} are damaged ({error})"
+                f"features of video {video} in {self.path} are damaged ({_one_line(error)})"
             ) from None
 
 
@@ -177,12 +180,13 @@ def _open_npy(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any
     .npy file, or shorter than its header says.
     """
     try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        else:  # 3.0 differs from 2.0 in the names of record types only
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    except ValueError as error:
+        with warnings.catch_warnings(action="ignore"):  # headers that Python 2 wrote
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            else:  # 3.0 differs from 2.0 in the names of record types only
+                shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    except Exception as error:  # numpy's parser of headers lets Python's errors through
         raise RefkdError(f"{path} is no whole .npy file ({_one_line(error)})") from None
     if dtype.hasobject:
         raise RefkdError(f"{path} holds pickled objects, which are never read; expected floats")

@@ -25,6 +25,7 @@ _INDEX, _ROWS = "glove_6B_index.parquet", "glove_6B_50d_emb.npy"
 _TOKEN = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
 _PEEK_LINES = 16  # lines that tell the width of a file without a heading
 _OF_NUMBERS = b"0123456789+-.eE "
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def tokenize(query: str) -> list[str]:
@@ -160,7 +161,7 @@ def _vector(path: Path, number: int, values: bytes) -> npt.NDArray[np.float32]:
     fields = values.split(b" ")
     for field in fields:
         # nan compares as false
-        if not (_is_number(field) and abs(float(field)) <= np.finfo(np.float32).max):
+        if not (_is_number(field) and abs(float(field)) <= _LARGEST):
             raise RefkdError(
                 f"{path}, line {number}: found the value "
                 f"{field.decode(errors='replace')!r}, expected a finite number"
