@@ -3,10 +3,13 @@
 Shapes: N pairs, T positions (clips or words), L words, C characters, H width; masks [N, T] bool.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from student.dropout import Dropout
 from student.inputs import Inputs
 
 NUM_HEADS = 8
@@ -36,7 +39,7 @@ class QueryEmbedding(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv1d(CHAR_WIDTH, channels, width) for width, channels in CHAR_KERNELS
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.project = nn.Linear(word_width + CHAR_CHANNELS, hidden)
         initialise(self)
 
@@ -75,7 +78,7 @@ class ConvolutionBlock(nn.Module):
             for _ in range(layers)
         )
         self.pointwise = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(layers))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         initialise(self)
 
     def forward(self, x_NTH: Tensor, mask_NT: Tensor) -> Tensor:
@@ -95,21 +98,21 @@ class SelfAttention(nn.Module):
     def __init__(self, hidden: int, dropout: float) -> None:
         super().__init__()
         self.query_key_value = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(3))
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         initialise(self)
 
     def forward(self, x_NTH: Tensor, mask_NT: Tensor) -> Tensor:
-        heads = [
+        query, key, value = (
             layer(x_NTH).unflatten(-1, (NUM_HEADS, -1)).transpose(1, 2)
             for layer in self.query_key_value
-        ]
-        mixed = F.scaled_dot_product_attention(
-            heads[0],
-            heads[1],
-            heads[2],
-            attn_mask=mask_NT[:, None, None, :],
-            dropout_p=self.dropout if self.training else 0.0,
         )
+        keys_N11T = mask_NT[:, None, None, :]
+        if self.training:  # torch's fused attention draws its dropout the dear way
+            scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+            shares: Tensor = self.dropout(masked_softmax(scores, keys_N11T, dim=-1))
+            mixed = shares @ value
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=keys_N11T)
         return mixed.transpose(1, 2).flatten(2)
 
 
@@ -124,7 +127,7 @@ class Encoder(nn.Module):
         self.attention = SelfAttention(hidden, dropout)
         self.output_norm = nn.LayerNorm(hidden, eps=1e-6)
         self.output = nn.Linear(hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         initialise(self)
 
     def forward(self, x_NTH: Tensor, mask_NT: Tensor) -> Tensor:
@@ -147,7 +150,7 @@ class ContextQueryAttention(nn.Module):
         self.product_weight = nn.Parameter(torch.empty(1, hidden))
         for weight in (self.context_weight, self.query_weight, self.product_weight):
             nn.init.xavier_uniform_(weight)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.output = nn.Linear(4 * hidden, hidden)
         initialise(self)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from student.dropout import Dropout
 from student.inputs import Encoded, Inputs
 from student.layers import ContextQueryAttention, Encoder, QueryPooling, initialise
 
@@ -23,7 +24,7 @@ class VSLNet(nn.Module):
         self, hidden: int, dropout: float, *, num_channels: int, num_clips: int, num_words: int
     ) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.project_video = nn.Linear(num_channels, hidden)
         self.encoder = Encoder(hidden, dropout, longest=max(num_clips, num_words))
         self.attention = ContextQueryAttention(hidden, dropout)

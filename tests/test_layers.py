@@ -68,3 +68,12 @@ def test_context_query_attention_by_second_route():
         expected = layer.output(torch.cat([c, c2q, c * c2q, c * q2c], dim=1))
 
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_trains_on_what_it_answers_with():
+    """Without dropout, the explicit sums of training and the fused ones of evaluation agree."""
+    torch.manual_seed(0)
+    attention = SelfAttention(16, 0.0)
+    x, mask = torch.randn(2, 5, 16), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+
+    torch.testing.assert_close(attention(x, mask), attention.eval()(x, mask))
