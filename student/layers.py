@@ -109,8 +109,7 @@ class SelfAttention(nn.Module):
         keys_N11T = mask_NT[:, None, None, :]
         if self.training:  # torch's fused attention draws its dropout the dear way
             scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-            shares: Tensor = self.dropout(masked_softmax(scores, keys_N11T, dim=-1))
-            mixed = shares @ value
+            mixed: Tensor = self.dropout(masked_softmax(scores, keys_N11T, dim=-1)) @ value
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=keys_N11T)
         return mixed.transpose(1, 2).flatten(2)

@@ -1,0 +1,39 @@
+"""Train one student on the cached logits of its teachers; nothing of a teacher runs."""
+
+from pathlib import Path
+
+from stores.cache import check_cache, open_cache
+from stores.dataset import open_dataset
+from stores.errors import RefkdError
+from stores.fingerprints import SHORT, digest
+from stores.models import is_finished
+from student.recipe import Recipe, recipe_json
+
+
+def distill(
+    data: Path,
+    cache: Path,
+    runs: Path,
+    recipe: Recipe,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Path:
+    """Train a student and return its run folder, named in `runs` by the digest of its inputs.
+
+    A finished run is returned as it is; a killed one goes on after its last whole epoch. Raises
+    RefkdError if the cache is unfinished, damaged or of other data, or has not been weighed.
+    """
+    dataset, logits = open_dataset(data), open_cache(cache)
+    if not dataset.pairs.get("train"):
+        raise RefkdError(f"{data} has no train split; prepare it with training annotations")
+    check_cache(logits, data=dataset, teachers=recipe.teachers)
+    inputs = {"recipe": recipe_json(recipe), "cache": logits.key, "data": dataset.seal}
+    folder = runs / digest(inputs)[:SHORT]
+    if is_finished(folder, inputs):
+        return folder
+    runs.mkdir(parents=True, exist_ok=True)
+
+    from pipeline.tutoring import tutor  # torch, which a finished run does not need
+
+    return tutor(folder, dataset, logits, recipe, inputs=inputs, device=device, threads=threads)

@@ -1,0 +1,75 @@
+"""Score a teacher or a student on splits of a prepared data set, beside the floors of each split."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stores.dataset import DataSet, open_dataset
+from stores.errors import RefkdError
+from stores.models import check_fit
+from stores.predictions import Prediction, write_predictions
+from student.floors import floors
+from student.forward import resolve_device
+from student.model import Model, load_model
+from student.retrieval import retrieve, score_pairs
+
+log = logging.getLogger("refkd")
+
+
+def evaluate(
+    model: Path,
+    data: Path,
+    *,
+    splits: Sequence[str] = (),
+    predictions: Path | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Return the scores of a model folder on splits (all but train if none is named), in percent.
+
+    {"splits": {name: {"pairs", "R1@0.3", ..., "mIoU", "floors": {name: scores}}}, "simulated"}.
+    `predictions` is a file for one window per pair, in moment-detr's jsonl layout. Raises
+    RefkdError if a split is unknown or the model does not fit the data.
+    """
+    device = resolve_device(device)
+    dataset = open_dataset(data)
+    asked = load_model(model, device=device)
+    check_fit(asked.facts, dataset, name=str(model))
+    if asked.facts["data"] != dataset.seal:
+        log.warning("%s was trained on other data than %s", model, data)
+    chosen = choose_splits(dataset, splits)
+    found = {split: _split_scores(asked, dataset, split, device=device) for split in chosen}
+    if predictions is not None:
+        write_predictions(predictions, [row for _, rows in found.values() for row in rows])
+    return {
+        "model": str(model),
+        "seal": asked.seal,
+        "data": dataset.seal,
+        "cache": asked.facts.get("cache"),
+        "simulated": dataset.simulated,
+        "splits": {split: scores for split, (scores, _) in found.items()},
+    }
+
+
+def choose_splits(dataset: DataSet, splits: Sequence[str]) -> list[str]:
+    """Return the splits to score; raises RefkdError if one is not in the data set."""
+    there = [split for split, pairs in dataset.pairs.items() if pairs]
+    for split in splits:
+        if split not in there:
+            raise RefkdError(f"unknown split {split}; {dataset.folder} has {', '.join(there)}")
+    return list(splits) or [split for split in there if split != "train"]
+
+
+def _split_scores(
+    model: Model, dataset: DataSet, split: str, *, device: str
+) -> tuple[dict[str, Any], list[Prediction]]:
+    """Return the scores of one split with its floors, and the prediction of every pair."""
+    pairs, rows = dataset.pairs[split], dataset.rows(split)
+    spans, chances = retrieve(model.network, dataset, rows, device=device)
+    predicted = [
+        Prediction(qid=pair.id, vid=pair.video, query=pair.query, windows=((start, end, chance),))
+        for pair, (start, end), chance in zip(pairs, spans.tolist(), chances.tolist(), strict=True)
+    ]
+    scores: dict[str, Any] = dict(score_pairs(spans, pairs))
+    scores["floors"] = floors(dataset.pairs.get("train"), pairs)
+    return scores, predicted

@@ -1,0 +1,108 @@
+"""Train the student of a recipe from an open data set, cache and weights.
+
+Apart from `distill`, which answers for finished runs without importing torch. Shapes: N training
+pairs, K teachers, B = 2 boundaries, T clips.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.fitting import fit
+from stores.cache import Cache
+from stores.dataset import DataSet, Rows
+from stores.errors import RefkdError
+from stores.weights import open_weights
+from student.distillation import Distillation
+from student.forward import resolve_device
+from student.introspection import introspective_weights
+from student.model import model_facts, network_shape
+from student.network import Network
+from student.recipe import Recipe
+
+
+def tutor(
+    folder: Path,
+    data: DataSet,
+    cache: Cache,
+    recipe: Recipe,
+    *,
+    inputs: dict[str, Any],
+    device: str,
+    threads: int | None,
+) -> Path:
+    """Train a student into the run folder `folder` and return it.
+
+    Raises RefkdError if the cache has other training pairs than the data, or was not weighed.
+    """
+    device = resolve_device(device)
+    shape, rows = network_shape(data, recipe), data.rows("train")
+    found = train_rows(cache, rows)
+    weights_NKB = introspected(cache, recipe, found)
+
+    def task() -> Distillation:
+        branches = recipe.teachers if recipe.side_weight > 0 else ()
+        network = Network(shape, seed=recipe.seed, teachers=branches)
+        network.standardise(data.channel_stats)
+        return Distillation(
+            network,
+            data,
+            rows,
+            recipe,
+            logits_NKBT=teachers_logits(cache, recipe, found),
+            weights_NKB=weights_NKB,
+            device=device,
+        )
+
+    provenance = {"kind": "student", "recipe": inputs["recipe"], "cache": cache.key}
+    return fit(
+        folder,
+        recipe,
+        inputs=inputs,
+        facts=lambda: {**model_facts(data, shape), **provenance, "cache_seal": cache.seal},
+        task=task,
+        device=device,
+        threads=threads,
+    )
+
+
+def train_rows(cache: Cache, rows: Rows) -> npt.NDArray[np.intp]:
+    """Return where the training pairs lie in a cache.
+
+    Raises RefkdError if the cache does not hold exactly the pairs of the data set's train split.
+    """
+    found = np.flatnonzero(np.asarray(cache.splits) == "train")
+    if [cache.ids[row] for row in found] != rows.ids:
+        raise RefkdError(
+            f"{cache.folder} holds {len(found)} pairs of split train, the data set has "
+            f"{len(rows.ids)}; run `refkd cache` on this data set with --split train"
+        )
+    return found
+
+
+def teachers_logits(
+    cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp]
+) -> npt.NDArray[np.floating]:
+    """Return the logits of the recipe's teachers side by side, [N, K, B, T]; K may be 0."""
+    if not recipe.teachers:
+        return np.zeros((len(found), 0, 2, cache.num_clips), dtype=np.float32)
+    return np.stack([cache.logits(name)[found] for name in recipe.teachers], axis=1)
+
+
+def introspected(cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp]) -> Tensor:
+    """Return the introspective weights of the recipe's teachers, [N, K, B] (eq. 1-4)."""
+    if not recipe.teachers:
+        return torch.zeros(len(found), 0, 2)
+    weights = open_weights(cache)
+    ce_NKB = np.stack([weights.ce[name][found] for name in recipe.teachers], axis=1)
+    means_KB = [weights.means["train"][name] for name in recipe.teachers]
+    return introspective_weights(
+        torch.from_numpy(ce_NKB),
+        granularity=recipe.granularity,
+        hard=recipe.hard,
+        dataset_means=torch.tensor(means_KB),
+    )
