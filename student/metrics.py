@@ -4,6 +4,7 @@ Shapes: N pairs, W windows of the pair with the most. A window is (start_s, end_
 clipped, swapped or refused, and one that is reversed or empty overlaps nothing.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,8 +65,8 @@ def scores(
     return {
         "pairs": len(pred_N2),
         **{f"R1@{m}": 100 * float(hit.mean()) for m, hit in hits.items()},
-        "mIoU": 100 * float(iou_N.mean()),
-        **{f"dR1@{m}": 100 * float((hit * discount_N).mean()) for m, hit in hits.items()},
+        "mIoU": 100 * _mean(iou_N),
+        **{f"dR1@{m}": 100 * _mean(hit * discount_N) for m, hit in hits.items()},
     }
 
 
@@ -74,3 +75,8 @@ def stack_windows(windows: Sequence[Windows]) -> Floats:
     widest = max((len(own) for own in windows), default=1)
     rows = [[*own, *[own[0]] * (widest - len(own))] for own in windows]
     return np.array(rows, dtype=np.float64).reshape(-1, widest, 2)
+
+
+def _mean(values: Floats) -> float:
+    """Return a mean that is the same bits in whichever order the pairs come."""
+    return math.fsum(values) / len(values)

@@ -122,6 +122,17 @@ def test_scores_against_loop(pairs, convention):
         assert found[f"dR1@{m}"] == pytest.approx(100 * sum(dr) / len(dr))
 
 
+def test_order_of_pairs():
+    """Means are the same to the last bit in whichever order the pairs come."""
+    random = np.random.default_rng(0)
+    pred, gt = random.uniform(0, 30, (2, 999, 2)).cumsum(axis=-1)
+    durations, order = random.uniform(30, 60, 999), random.permutation(999)
+    windows = [(tuple(window),) for window in gt]
+    found = scores(pred[order], [windows[i] for i in order], durations[order])
+
+    assert found == scores(pred, windows, durations)
+
+
 def test_stacked_windows():
     """Shorter lists repeat their first window, which changes no best overlap."""
     stacked = stack_windows([((1, 2),), ((3, 4), (5, 6))])
