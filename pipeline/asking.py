@@ -1,0 +1,72 @@
+"""Finished teachers, asked for the logits of rows of a data set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stores.dataset import open_dataset
+from stores.errors import RefkdError
+from stores.models import read_facts
+from stores.units import Forward
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a finished cache needs none
+    from student.network import Network
+
+Facts = Mapping[str, tuple[dict[str, Any], str]]  # facts and seal of a model folder
+
+
+def read_teachers(teachers: Mapping[str, Path]) -> Facts:
+    """Return the facts and seal of each teacher's folder, without torch."""
+    return {name: read_facts(folder) for name, folder in teachers.items()}
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Which teachers to ask about which rows, and how; can be sent to another process."""
+
+    data: Path
+    data_seal: str
+    teachers: dict[str, Path]
+    seals: dict[str, str]
+    splits: tuple[str, ...]
+    device: str
+    precision: str
+
+    def open(self) -> Forward:
+        """Return the function that asks them; each network is loaded when it is first asked.
+
+        Raises RefkdError if the data or a teacher is not what it was when the work was planned.
+        """
+        from student.forward import model_logits
+        from student.model import load_model
+
+        data = open_dataset(self.data)
+        _check_seal(self.data, data.seal, self.data_seal)
+        rows = data.rows(*self.splits)
+        networks: dict[str, Network] = {}
+
+        def forward(teacher: str, lo: int, hi: int) -> npt.NDArray[np.float32]:
+            if teacher not in networks:
+                model = load_model(self.teachers[teacher], device=self.device)
+                _check_seal(self.teachers[teacher], model.seal, self.seals[teacher])
+                networks[teacher] = model.network
+            return model_logits(
+                networks[teacher],
+                data,
+                rows,
+                lo,
+                hi,
+                device=self.device,
+                precision=self.precision,
+            )
+
+        return forward
+
+
+def _check_seal(folder: Path, found: str, planned: str) -> None:
+    if found != planned:
+        raise RefkdError(f"{folder} has changed since this command started; run it again")

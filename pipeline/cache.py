@@ -1,0 +1,58 @@
+"""Stage one: ask every teacher about every pair once, and keep what they say."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.asking import Asking, read_teachers
+from pipeline.filling import fill, is_whole
+from stores.building import cache_folder
+from stores.cachekeys import plan_cache
+from stores.dataset import open_dataset
+from stores.errors import RefkdError
+
+log = logging.getLogger("refkd")
+
+
+def cache(
+    data: Path,
+    out: Path,
+    *,
+    teachers: Mapping[str, Path],
+    splits: Sequence[str] = ("train",),
+    dtype: str = "float32",
+    codec: str = "raw",
+    precision: str = "float32",
+    workers: int = 1,
+    device: str = "auto",
+) -> Path:
+    """Return the cache folder of these teachers and splits, named in `out` by its key.
+
+    A finished cache is returned once every file of it was read and checked, damaged ones put
+    back; a killed one is resumed; arrays of caches beside it are taken over, not computed again.
+    """
+    if workers < 1:
+        raise RefkdError(f"workers must be at least 1, got {workers}")
+    dataset, facts = open_dataset(data), read_teachers(teachers)
+    plan = plan_cache(dataset, facts, splits=splits, dtype=dtype, codec=codec, precision=precision)
+    if is_whole(out, plan):
+        log.info("%s is already complete", cache_folder(out, plan))
+        return cache_folder(out, plan)
+
+    import torch  # not before it is needed: it takes seconds
+
+    from student.forward import block_rows, resolve_device
+
+    device = resolve_device(device)
+    asking = Asking(
+        data=data,
+        data_seal=dataset.seal,
+        teachers=dict(teachers),
+        seals={name: seal for name, (_, seal) in facts.items()},
+        splits=tuple(splits),
+        device=device,
+        precision=precision,
+    )
+    environment = {"device": device, "torch": torch.__version__}
+    rows = block_rows(device)
+    return fill(out, plan, asking.open, environment, block_rows=rows, workers=workers)

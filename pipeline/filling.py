@@ -1,0 +1,85 @@
+"""Filling a cache with what a function says of its rows, and putting back what was damaged.
+
+The function stands for the teachers; nothing here knows what it does.
+"""
+
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline.pool import OpenForward, run_units
+from stores.building import Building, building_lock, cache_folder, remove_building
+from stores.cache import check_plan, damaged_files, read_cache
+from stores.cachekeys import CachePlan
+from stores.errors import RefkdError
+from stores.journal import Environment
+from stores.repair import restore_files
+
+
+def is_whole(out: Path, plan: CachePlan) -> bool:
+    """Return whether the planned cache is finished, with no file damaged and nothing left to tidy.
+
+    Raises RefkdError if what stands under its name is no cache, or not this one.
+    """
+    folder = cache_folder(out, plan)
+    if not folder.exists():
+        return False
+    cache = read_cache(folder)
+    check_plan(cache, plan)
+    return not damaged_files(cache)
+
+
+def fill(
+    out: Path,
+    plan: CachePlan,
+    open_forward: OpenForward,
+    environment: Environment,
+    *,
+    block_rows: int,
+    workers: int,
+) -> Path:
+    """Build the planned cache, or restore its damaged files, and return its folder.
+
+    One process at a time does this; another one waits and then finds the work done.
+    """
+    with building_lock(out, plan):
+        folder = cache_folder(out, plan)
+        if folder.exists():
+            _restore(folder, plan, open_forward, block_rows=block_rows, workers=workers)
+        else:
+            building = Building(out, plan, environment)
+            try:
+                _build(building, open_forward, block_rows=block_rows, workers=workers)
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise RefkdError(
+                    f"cannot write the cache in {out}: {reason}; {building.num_done} of "
+                    f"{building.num_chunks} chunks are finished and kept, make room and run "
+                    "`refkd cache` again to resume"
+                ) from error
+        remove_building(out, plan)
+    return folder
+
+
+def _build(building: Building, open_forward: OpenForward, *, block_rows: int, workers: int) -> None:
+    building.link_siblings()
+    units = building.units(block_rows)
+    num_rows = sum(unit.num_rows for unit in units)
+    group, layout = building.group, building.plan.layout
+    with tqdm(total=num_rows, desc="cache", unit="row", file=sys.stderr, disable=not units) as bar:
+        for unit, chunks in run_units(units, open_forward, group, layout, workers=workers):
+            for chunk in chunks:
+                building.record(chunk)
+            bar.update(unit.num_rows)
+    building.finish()
+
+
+def _restore(
+    folder: Path, plan: CachePlan, open_forward: OpenForward, *, block_rows: int, workers: int
+) -> None:
+    cache = read_cache(folder)
+    check_plan(cache, plan)
+    units = restore_files(cache, plan, damaged_files(cache), block_rows=block_rows)
+    for _ in run_units(units, open_forward, folder, plan.layout, workers=workers):
+        pass

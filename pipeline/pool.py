@@ -1,0 +1,88 @@
+"""Worker processes that fill a cache: each takes units, one process keeps the journal.
+
+A worker whose parent dies stops at once: a thread of it waits for that. Workers are spawned, never
+forked, for neither torch nor zarr survives a fork with its threads.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+from pathlib import Path
+
+from stores.errors import RefkdError
+from stores.rowarrays import RowArray
+from stores.units import Chunk, Forward, Unit, write_unit
+
+OpenForward = Callable[[], Forward]
+Written = tuple[Unit, list[Chunk]]
+
+
+def run_units(
+    units: list[Unit], open_forward: OpenForward, folder: Path, layout: RowArray, *, workers: int
+) -> Iterator[Written]:
+    """Write the chunks of all units into a Zarr group and yield each unit when it is done.
+
+    `open_forward` is called once in each process that does work.
+    """
+    if workers == 1 or len(units) <= 1:
+        if units:
+            forward = open_forward()
+            yield from ((unit, write_unit(folder, layout, unit, forward)) for unit in units)
+        return
+    executor = ProcessPoolExecutor(
+        max_workers=min(workers, len(units)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(open_forward, folder, layout),
+    )
+    try:
+        for future in as_completed([executor.submit(_work, unit) for unit in units]):
+            yield future.result()
+    except BrokenProcessPool:
+        raise RefkdError(
+            "a worker process died, perhaps for lack of memory; run the command again to resume, "
+            "with fewer --workers"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+class _Worker:
+    """What a worker process keeps between its units."""
+
+    def __init__(self, open_forward: OpenForward, folder: Path, layout: RowArray) -> None:
+        self._open_forward, self._folder, self._layout = open_forward, folder, layout
+        self._forward: Forward | None = None
+
+    def write(self, unit: Unit) -> list[Chunk]:
+        if self._forward is None:  # not in the initialiser: its errors would not be passed on
+            self._forward = self._open_forward()
+        return write_unit(self._folder, self._layout, unit, self._forward)
+
+
+_worker: _Worker | None = None
+
+
+def _start(open_forward: OpenForward, folder: Path, layout: RowArray) -> None:
+    """Prepare a worker process."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _worker = _Worker(open_forward, folder, layout)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only workers run this"
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _work(unit: Unit) -> Written:
+    assert _worker is not None, "the pool has started this process"
+    return unit, _worker.write(unit)

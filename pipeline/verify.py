@@ -1,0 +1,125 @@
+"""Asking the teachers again: is what a cache holds what they say now?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.asking import Asking, read_teachers
+from stores.building import make_units
+from stores.cache import Cache, check_plan, damaged_files, read_cache
+from stores.cachekeys import CachePlan, plan_cache
+from stores.dataset import open_dataset
+from stores.errors import RefkdError
+from stores.units import Forward, Unit, stored_form
+
+MOST_UNITS = 4  # asked again of each teacher: the first, the last, and between
+TOLERANCE = {"float32": 1e-3, "bf16": 0.5}  # of a logit, by precision, on another device kind
+STEP = {"float32": 0.0, "float16": 2.0**-10}  # distance of neighbouring values of a dtype, relative
+
+
+def verify(
+    cache: Path, data: Path, *, teachers: Mapping[str, Path], device: str = "auto"
+) -> dict[str, Any]:
+    """Read every file of a cache, ask the teachers about some rows again, and return what was found.
+
+    On the device kind and torch version that built an array the logits must be the same bits;
+    elsewhere they may differ by a tolerance. Raises RefkdError, naming samples, if they do not
+    agree, a file is damaged, or the cache was made from other data or teachers.
+    """
+    opened = read_cache(cache)
+    _check_files(opened)
+    dataset, facts = open_dataset(data), read_teachers(teachers)
+    manifest = opened.manifest
+    plan = plan_cache(
+        dataset,
+        facts,
+        splits=manifest["splits"],
+        dtype=manifest["dtype"],
+        codec=manifest["codec"],
+        precision=manifest["precision"],
+    )
+    check_plan(opened, plan)
+
+    import torch  # not before it is needed: it takes seconds
+
+    from student.forward import block_rows, resolve_device
+
+    device = resolve_device(device)
+    asking = Asking(
+        data=data,
+        data_seal=dataset.seal,
+        teachers=dict(teachers),
+        seals={name: seal for name, (_, seal) in facts.items()},
+        splits=tuple(manifest["splits"]),
+        device=device,
+        precision=manifest["precision"],
+    )
+    environment = {"device": device, "torch": torch.__version__}
+    forward = asking.open()
+    return {
+        "cache": str(cache),
+        "key": opened.key,
+        "seal": opened.seal,
+        "rows": opened.num_rows,
+        "files": len(manifest["files"]),
+        "teachers": {
+            name: _compare(
+                opened,
+                sample_units(plan, name, block_rows=block_rows(device)),
+                forward,
+                same_make=manifest["arrays"][name]["built"] == environment,
+            )
+            for name in opened.teachers
+        },
+    }
+
+
+def _check_files(cache: Cache) -> None:
+    """Raise RefkdError if a file of a cache is missing or changed; it names the first and counts all."""
+    damaged = damaged_files(cache)
+    if damaged:
+        first = next(iter(damaged.values()))
+        more = f" ({len(damaged)} files are damaged in all)" if len(damaged) > 1 else ""
+        raise RefkdError(f"{first}{more}")
+
+
+def sample_units(plan: CachePlan, teacher: str, *, block_rows: int) -> list[Unit]:
+    """Return at most MOST_UNITS units of a teacher's chunks, spread over the rows."""
+    chunks = {teacher: list(range(plan.layout.num_chunks))}
+    units = make_units(plan, chunks, block_rows=block_rows)
+    places = np.linspace(0, len(units) - 1, min(MOST_UNITS, len(units))).round().astype(int)
+    return [units[place] for place in np.unique(places)]
+
+
+def _compare(
+    cache: Cache, units: list[Unit], forward: Forward, *, same_make: bool
+) -> dict[str, Any]:
+    """Return the largest difference between a teacher's logits now and then.
+
+    Raises RefkdError, naming the sample, where it is above the tolerance.
+    """
+    dtype, precision = cache.manifest["dtype"], cache.manifest["precision"]
+    worst, rows, same_bits = 0.0, 0, True
+    for unit in units:
+        now = stored_form(forward(unit.teacher, unit.lo, unit.hi), unit, dtype=dtype)
+        then = np.concatenate([cache.chunk(unit.teacher, chunk) for chunk in unit.chunks])
+        gap = np.abs(now.astype(np.float64) - then)
+        allowed = 0.0 if same_make else TOLERANCE[precision] + STEP[dtype] * np.abs(then)
+        bad = np.argwhere(~(gap <= allowed))
+        if len(bad):
+            row, boundary, clip = bad[0]
+            raise RefkdError(
+                f"{cache.folder}: teacher {unit.teacher} now says {now[row, boundary, clip]} of "
+                f"sample {unit.ids[row]} where the cache holds {then[row, boundary, clip]}; "
+                f"delete {cache.folder} and run `refkd cache` again"
+            )
+        worst, rows = max(worst, float(gap.max())), rows + unit.num_rows
+        same_bits = same_bits and now.tobytes() == then.tobytes()
+    return {
+        "rows": rows,
+        "max_abs_error": worst,
+        "tolerance": 0.0 if same_make else TOLERANCE[precision],
+        "same_bits": same_bits,
+    }

@@ -1,0 +1,227 @@
+"""Building a cache so that it can be killed at any time: finished chunks, a journal, one rename.
+
+    OUT/.building/<key>.lock        the kernel's lock, held while one process builds
+    OUT/.building/<key>/group       the cache as it grows, chunk files whole
+    OUT/.building/<key>/journal.jsonl   a line for each finished chunk, written after its file
+
+A chunk counts as done only if the journal names it and its file has the digest that stands there.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stores.cache import BUILDING, FORMAT, logits_name
+from stores.cachekeys import FORMAT_VERSION, CachePlan
+from stores.errors import RefkdError
+from stores.files import locked, publish, read_seal, remove_folder, seal_folder, write_atomic
+from stores.fingerprints import SHORT, file_digest
+from stores.journal import Entry, Environment, Journal
+from stores.rowarrays import array_files
+from stores.samples import sample_arrays
+from stores.siblings import Found, explain_miss, find_chunks, finished_caches, link_file
+from stores.units import Chunk, Unit
+
+log = logging.getLogger("refkd")
+
+
+def cache_folder(out: Path, plan: CachePlan) -> Path:
+    """Return where a cache stands once it is finished."""
+    return out / plan.key[:SHORT]
+
+
+@contextmanager
+def building_lock(out: Path, plan: CachePlan) -> Iterator[None]:
+    """Hold the lock of a cache's building; wait for another process that holds it, and say so."""
+    path = out / BUILDING / f"{plan.key[:SHORT]}.lock"
+    with locked(path, wait=False) as mine:
+        if mine:
+            yield
+            return
+    log.info("another process is building %s; waiting for it", cache_folder(out, plan))
+    with locked(path):
+        yield
+
+
+class Building:
+    """Work on one cache, resumed where the last process left it; the caller holds its lock."""
+
+    def __init__(self, out: Path, plan: CachePlan, environment: Environment) -> None:
+        self.out, self.plan, self.environment = out, plan, environment
+        self.folder = out / BUILDING / plan.key[:SHORT]
+        self.group = self.folder / "group"
+        self._journal = Journal(self.folder / "journal.jsonl")
+        self._done: dict[tuple[str, int], Entry] = {}
+        self.group.mkdir(parents=True, exist_ok=True)
+        self._resume()
+
+    @property
+    def num_done(self) -> int:
+        return len(self._done)
+
+    @property
+    def num_chunks(self) -> int:
+        return len(self.plan.arrays) * self.plan.layout.num_chunks
+
+    def units(self, block_rows: int) -> list[Unit]:
+        """Return the work that is left, in units of whole chunks and whole blocks."""
+        missing = {name: self._missing(name) for name in self.plan.arrays}
+        return make_units(self.plan, missing, block_rows=block_rows)
+
+    def record(self, chunk: Chunk) -> None:
+        """Note that a chunk's file lies whole on the disk."""
+        self._note(Entry(chunk.teacher, chunk.chunk, chunk.sha256, self.environment))
+
+    def link_siblings(self) -> None:
+        """Take over what finished caches in OUT hold of this one; say why if they hold nothing."""
+        siblings = finished_caches(self.out)
+        for name, array in self.plan.arrays.items():
+            if not self._missing(name):
+                continue
+            for found in find_chunks(self.plan, name, siblings, self.environment):
+                self._link(name, found)
+            if self._missing(name) and (reason := explain_miss(name, array, siblings)):
+                log.info(reason)
+
+    def finish(self) -> Path:
+        """Seal the finished cache and let it appear under its name, in one rename."""
+        assert self.num_done == self.num_chunks, "every chunk is done"
+        expected = self._chunk_digests()
+        for name, data in plan_files(self.plan).items():
+            (self.group / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.group / name, data)
+            expected[name] = ""
+        for path in sorted(self.group.rglob("*")):  # a killed writer leaves temporary files
+            if path.is_file() and path.relative_to(self.group).as_posix() not in expected:
+                path.unlink()
+        seal_folder(self.group, self._facts())
+        manifest, _ = read_seal(self.group, repair="run `refkd cache` again")
+        for name, sha256 in self._chunk_digests().items():
+            if manifest["files"].get(name, {}).get("sha256") != sha256:
+                raise RefkdError(
+                    f"{self.group / name} changed while the cache was built; "
+                    "run `refkd cache` again to resume"
+                )
+        folder = cache_folder(self.out, self.plan)
+        publish(self.group, folder)
+        remove_building(self.out, self.plan)
+        return folder
+
+    def _chunk_digests(self) -> dict[str, str]:
+        """Return the digest of each finished chunk's file by the file's name."""
+        layout = self.plan.layout
+        return {
+            f"{logits_name(name)}/{layout.chunk_file(chunk)}": entry.sha256
+            for (name, chunk), entry in self._done.items()
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        """Return the manifest's facts, without times, hosts or paths."""
+        plan, layout = self.plan, self.plan.layout
+        arrays = {
+            name: {
+                "key": array.key,
+                "inputs": array.inputs,
+                "teacher": array.teacher_seal,
+                "built": self._done[name, 0].built,
+            }
+            for name, array in plan.arrays.items()
+        }
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "key": plan.key,
+            "inputs": plan.inputs,
+            "arrays": arrays,
+            "chunk_rows": plan.chunk_rows,
+            "data": plan.data_seal,
+            "simulated": plan.simulated,
+            "splits": plan.samples.split_names,
+            "num_rows": layout.num_rows,
+            "num_clips": layout.row_shape[1],
+            "rows_per_chunk": layout.rows_per_chunk,
+            "dtype": layout.dtype,
+            "precision": plan.precision,
+            "codec": layout.codec,
+        }
+
+    def _resume(self) -> None:
+        """Count what the journal names, the disk holds, and this kind of machine has made."""
+        layout, elsewhere = self.plan.layout, 0
+        for entry in self._journal.entries():
+            if entry.array not in self.plan.arrays or entry.chunk not in range(layout.num_chunks):
+                continue
+            path = self.group / logits_name(entry.array) / layout.chunk_file(entry.chunk)
+            if entry.built != self.environment:
+                elsewhere += 1
+            elif path.is_file() and file_digest(path) == entry.sha256:
+                self._done[entry.array, entry.chunk] = entry
+        if elsewhere:
+            log.info(
+                "%d chunks in %s were made on another device kind or torch version; "
+                "they are not resumed",
+                elsewhere,
+                self.folder,
+            )
+
+    def _missing(self, name: str) -> list[int]:
+        return [i for i in range(self.plan.layout.num_chunks) if (name, i) not in self._done]
+
+    def _note(self, entry: Entry) -> None:
+        self._journal.append(entry)
+        self._done[entry.array, entry.chunk] = entry
+
+    def _link(self, name: str, found: Found) -> None:
+        """Link the chunks that are missing; from elsewhere all, so that no array is of two makes."""
+        missing = self._missing(name)
+        wanted = missing if found.built == self.environment or not missing else list(found.files)
+        taken = [chunk for chunk in wanted if chunk in found.files]
+        for chunk in taken:
+            target = self.group / logits_name(name) / self.plan.layout.chunk_file(chunk)
+            link_file(found.sibling.folder / found.files[chunk], target)
+            self._note(Entry(name, chunk, found.sha256(chunk), found.built))
+        if taken:
+            log.info("teacher %s: %d chunks taken from %s", name, len(taken), found.sibling.folder)
+
+
+def make_units(
+    plan: CachePlan,
+    chunks: dict[str, list[int]],
+    *,
+    block_rows: int,
+    recorded: dict[tuple[str, int], str] | None = None,
+) -> list[Unit]:
+    """Return units of whole chunks and blocks that hold these chunks of each teacher."""
+    layout, samples = plan.layout, plan.samples
+    size = max(layout.rows_per_chunk, block_rows)
+    assert size % layout.rows_per_chunk == size % block_rows == 0, "both are powers of two"
+    units = []
+    for name, missing in chunks.items():
+        by_unit: dict[int, list[int]] = {}
+        for chunk in missing:
+            by_unit.setdefault(chunk * layout.rows_per_chunk // size, []).append(chunk)
+        for index, inside in by_unit.items():
+            lo, hi = index * size, min((index + 1) * size, layout.num_rows)
+            known = None if recorded is None else {i: recorded[name, i] for i in inside}
+            clips_n = samples.clips_N[lo:hi]
+            units.append(Unit(name, lo, hi, tuple(inside), samples.ids[lo:hi], clips_n, known))
+    return units
+
+
+def plan_files(plan: CachePlan) -> dict[str, bytes]:
+    """Return every file of a cache by name that holds no logits: Zarr's metadata, the samples."""
+    arrays, values = sample_arrays(plan.samples)
+    arrays |= {logits_name(name): plan.layout for name in plan.arrays}
+    attributes = {"samples/split": {"names": plan.samples.split_names}}
+    return array_files(arrays, values, attributes=attributes)
+
+
+def remove_building(out: Path, plan: CachePlan) -> None:
+    """Remove half-built work on a cache; its lock file stays and means nothing."""
+    folder = out / BUILDING / plan.key[:SHORT]
+    remove_folder(folder)
+    for doomed in folder.parent.glob(f".{folder.name}.*.doomed"):  # left by a killed removal
+        shutil.rmtree(doomed)

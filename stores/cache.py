@@ -1,0 +1,303 @@
+"""Reading a cache of teachers' logits: sealed, complete, and never a byte that was not checked.
+
+    CACHE/manifest.json, manifest.sha256    inputs and keys, digests of the files, the seal
+    CACHE/zarr.json, samples/...            who the rows are (stores/samples.py)
+    CACHE/teachers/<name>/logits/...        float32 or float16 [N, 2, T], raw logits, 0 on padding
+    CACHE/weights/...                       how wrong each teacher is (stores/weights.py)
+
+Shapes: N rows sorted by (split, id), 2 boundaries (start, end), T clips.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from stores.cachekeys import FORMAT_VERSION, CachePlan, data_settings, row_inputs, sample_inputs
+from stores.dataset import DataSet
+from stores.errors import RefkdError
+from stores.files import MANIFEST, describe_change, read_seal
+from stores.fingerprints import SHORT, bytes_digest
+from stores.rowarrays import RowArray
+from stores.samples import decode_ids
+from stores.verified import open_array, open_group
+
+FORMAT = "refkd-cache"
+BUILDING = ".building"  # folder beside the caches for work that is not finished
+REBUILD = "run `refkd cache` again to rebuild it"
+
+Logits = npt.NDArray[np.float32] | npt.NDArray[np.float16]
+
+
+def logits_name(teacher: str) -> str:
+    """Return the path of a teacher's array inside a cache."""
+    return f"teachers/{teacher}/logits"
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """An open cache: its manifest is checked, every other file is when it is read."""
+
+    folder: Path
+    seal: str
+    manifest: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The digest of what the cache was made from."""
+        return str(self.manifest["key"])
+
+    @property
+    def teachers(self) -> list[str]:
+        return sorted(self.manifest["arrays"])
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.manifest["num_rows"])
+
+    @property
+    def num_clips(self) -> int:
+        return int(self.manifest["num_clips"])
+
+    @property
+    def layout(self) -> RowArray:
+        """How each teacher's array lies in chunks."""
+        return RowArray(
+            num_rows=self.num_rows,
+            row_shape=(2, self.num_clips),
+            dtype=self.manifest["dtype"],
+            rows_per_chunk=self.manifest["rows_per_chunk"],
+            codec=self.manifest["codec"],
+            dimensions=("sample", "boundary", "clip"),
+        )
+
+    @cached_property
+    def group(self) -> zarr.Group:
+        """The cache as a Zarr group, for any reader of Zarr; it reads checked bytes only."""
+        return open_group(self.folder, self.read)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Sample id of each row."""
+        return decode_ids(self._samples("id"))
+
+    @cached_property
+    def splits(self) -> list[str]:
+        """Split of each row."""
+        names = self.manifest["splits"]
+        return [names[code] for code in self._samples("split").tolist()]
+
+    @cached_property
+    def clips(self) -> npt.NDArray[np.int16]:
+        """Clips of each row's video, shape (N,)."""
+        return self._samples("clips")
+
+    @cached_property
+    def gt(self) -> npt.NDArray[np.int16]:
+        """First and last clip of each row's moment, shape (N, 2)."""
+        return self._samples("gt")
+
+    def logits(self, teacher: str) -> Logits:
+        """Return all of a teacher's logits, shape (N, 2, T)."""
+        layout = self.layout
+        logits_NBT = np.empty((self.num_rows, *layout.row_shape), layout.dtype)
+        for chunk in range(layout.num_chunks):
+            lo, hi = layout.span(chunk)
+            logits_NBT[lo:hi] = self.chunk(teacher, chunk)
+        return logits_NBT
+
+    def chunk(self, teacher: str, chunk: int) -> Logits:
+        """Return the logits of one chunk's rows, shape (rows, 2, T)."""
+        layout = self.layout
+        lo, hi = layout.span(chunk)
+        if layout.codec == "raw":  # the file is the array itself, then four bytes of checksum
+            data = self.read(f"{logits_name(teacher)}/{layout.chunk_file(chunk)}")
+            assert data is not None, "a chunk that is not listed is an error"
+            flat = np.frombuffer(data, layout.dtype, count=int(np.prod(layout.chunk_shape)))
+            return flat.reshape(layout.chunk_shape)[: hi - lo]
+        if teacher not in self._arrays:
+            self._arrays[teacher] = open_array(self.group, logits_name(teacher))
+        rows: Logits = np.asarray(self._arrays[teacher][lo:hi])
+        return rows
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file's bytes after checking their digest; None if no file of this name belongs here.
+
+        Raises RefkdError, naming the samples of a chunk, if the file is missing or changed.
+        """
+        entry = self.manifest["files"].get(name)
+        if entry is None:
+            if "/c/" in name:
+                raise RefkdError(f"{self.folder} does not list {self.place(name)}; {REBUILD}")
+            return None
+        try:
+            data = (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            raise self.damage(name, "is missing") from None
+        except OSError as error:
+            raise self.damage(name, f"cannot be read ({error.strerror})") from None
+        if bytes_digest(data) != entry["sha256"]:
+            raise self.damage(name, "is damaged: its digest is not the recorded one")
+        return data
+
+    def damage(self, name: str, what: str) -> RefkdError:
+        """Return the error for a file that is not as the manifest says."""
+        return RefkdError(f"{self.folder}: {self.place(name)} {what}; {REBUILD}")
+
+    def place(self, name: str) -> str:
+        """Say what a file holds: which rows of which teacher, if it is a chunk of logits."""
+        found = re.fullmatch(r"teachers/([^/]+)/logits/c/(\d+)(/0)*", name)
+        if found is None:
+            return name
+        teacher, chunk = found[1], int(found[2])
+        lo, hi = self.layout.span(chunk)
+        try:
+            samples = f"samples {self.ids[lo]} to {self.ids[hi - 1]}"
+        except (RefkdError, IndexError):  # the sample table is damaged too
+            samples = f"rows {lo} to {hi - 1}"
+        return f"chunk {chunk} of teacher {teacher} ({samples})"
+
+    @cached_property
+    def _arrays(self) -> dict[str, "zarr.Array[Any]"]:
+        return {}
+
+    def _samples(self, name: str) -> npt.NDArray[Any]:
+        return np.asarray(open_array(self.group, f"samples/{name}")[...])
+
+    def __reduce__(self) -> tuple[Callable[..., "Cache"], tuple[Path, str]]:
+        return _reopen, (self.folder, self.seal)
+
+
+def open_cache(folder: Path) -> Cache:
+    """Return a cache whose manifest is sealed and whose files all have their recorded size.
+
+    Raises RefkdError if the folder is no cache, unfinished, or damaged.
+    """
+    cache = read_cache(folder)
+    for name, entry in cache.manifest["files"].items():
+        try:
+            size = (folder / name).stat().st_size
+        except OSError:
+            raise cache.damage(name, "is missing") from None
+        if size != entry["size"]:
+            raise cache.damage(name, f"is damaged: {size} bytes, expected {entry['size']}")
+    return cache
+
+
+def read_cache(folder: Path) -> Cache:
+    """Return a cache whose manifest is sealed, whatever has become of its other files.
+
+    Raises RefkdError if the folder is no cache, unfinished, or its manifest is damaged.
+    """
+    _refuse_unfinished(folder)
+    manifest, seal = read_seal(folder, repair=f"delete {folder} and run `refkd cache` again")
+    if manifest.get("format") != FORMAT:
+        found = manifest.get("format", "something else")
+        raise RefkdError(f"{folder} holds {found}, not a cache; run `refkd cache` to make one")
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise RefkdError(
+            f"{folder} has version {manifest['format_version']} of the cache format, this refkd "
+            f"reads version {FORMAT_VERSION}; run `refkd cache` again"
+        )
+    return Cache(folder, seal, manifest)
+
+
+def damaged_files(cache: Cache) -> dict[str, RefkdError]:
+    """Read every file of a cache and return the errors of those that are not as recorded, by name."""
+    found = {}
+    for name in cache.manifest["files"]:
+        try:
+            cache.read(name)
+        except RefkdError as error:
+            found[name] = error
+    return found
+
+
+def check_cache(cache: Cache, *, data: DataSet | None = None, teachers: Sequence[str] = ()) -> None:
+    """Raise RefkdError, naming what differs, if a cache is of other data or lacks a teacher."""
+    missing = [name for name in teachers if name not in cache.manifest["arrays"]]
+    if missing:
+        raise RefkdError(
+            f"{cache.folder} holds the teachers {', '.join(cache.teachers)}, not "
+            f"{', '.join(missing)}; run `refkd cache` with --teacher {missing[0]}=DIR"
+        )
+    if data is None or data.seal == cache.manifest["data"]:
+        return  # the seal covers every byte of the data
+    rows = data.rows(*cache.manifest["splits"])
+    array = cache.manifest["arrays"][cache.teachers[0]]["inputs"]
+    now = {**data_settings(data), **row_inputs(data, rows)}
+    before = {name: array[name] for name in now}
+    change = describe_change(
+        before | _prefixed("samples", cache.manifest["inputs"]["samples"]),
+        now | _prefixed("samples", sample_inputs(data, rows)),
+    )
+    if change:
+        raise RefkdError(
+            f"{cache.folder} was made from other data than {data.folder}: {change}; "
+            "run `refkd cache` on this data set"
+        )
+
+
+def check_plan(cache: Cache, plan: CachePlan) -> None:
+    """Raise RefkdError, naming what differs, unless a cache is the one that a plan describes."""
+    if cache.key == plan.key:
+        return
+    if sorted(plan.arrays) != cache.teachers:
+        raise RefkdError(
+            f"{cache.folder} holds the teachers {', '.join(cache.teachers)}, given were "
+            f"{', '.join(sorted(plan.arrays))}; name the same with --teacher NAME=DIR"
+        )
+    arrays = {name: array["inputs"] for name, array in cache.manifest["arrays"].items()}
+    before = _named_inputs(cache.manifest["inputs"], arrays)
+    arrays = {name: array.inputs for name, array in plan.arrays.items()}
+    now = _named_inputs(plan.inputs, arrays)
+    raise RefkdError(
+        f"{cache.folder} was made from other inputs: {describe_change(before, now)}; "
+        "run `refkd cache` with these inputs"
+    )
+
+
+def _named_inputs(inputs: dict[str, Any], arrays: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return all inputs of a cache, its samples' and its arrays' by name, as one flat record."""
+    flat = _prefixed("samples", inputs["samples"])
+    for teacher, array in arrays.items():
+        flat |= _prefixed(teacher, array)
+    return flat
+
+
+def _prefixed(what: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    return {f"{what}: {name}": value for name, value in inputs.items()}
+
+
+def _refuse_unfinished(folder: Path) -> None:
+    """Raise RefkdError if a folder is absent or was never finished, saying what it is instead."""
+    if not folder.is_dir():
+        raise RefkdError(f"no logit cache at {folder}; run `refkd cache` first")
+    if (folder / MANIFEST).is_file() and BUILDING not in folder.absolute().parts:
+        return
+    if BUILDING in folder.absolute().parts or (folder / "zarr.json").is_file():
+        raise RefkdError(f"{folder} is unfinished; run `refkd cache` again to resume")
+    inside = sorted(
+        path.name
+        for path in folder.iterdir()
+        if (path / MANIFEST).is_file() and len(path.name) == SHORT
+    )
+    if inside:
+        raise RefkdError(f"{folder} holds caches and is none; give {folder / inside[0]}")
+    if (folder / BUILDING).is_dir():
+        raise RefkdError(f"{folder} holds only unfinished work; run `refkd cache` again to resume")
+    raise RefkdError(f"{folder} is no logit cache; run `refkd cache` first")
+
+
+def _reopen(folder: Path, seal: str) -> Cache:
+    """Return the cache of a seal again, in another process."""
+    cache = open_cache(folder)
+    if cache.seal != seal:
+        raise RefkdError(f"{folder} has changed while it was in use; run the command again")
+    return cache

@@ -1,0 +1,47 @@
+"""How chunks are encoded: codecs by name, every one ending in a checksum.
+
+A name stands for what follows Zarr's little-endian `bytes` codec; `raw` leaves the array's own
+bytes in place, so that a chunk file can be mapped into memory.
+"""
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from zarr.abc.codec import BytesBytesCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
+from zarr.codecs.numcodecs import LZ4, Shuffle
+
+from stores.errors import RefkdError
+
+_COMPRESSORS: dict[str, Callable[[int], list[BytesBytesCodec]]] = {  # from the bytes of one value
+    "raw": lambda size: [],
+    "zstd": lambda size: [ZstdCodec(level=1)],
+    "gzip": lambda size: [GzipCodec(level=1)],
+    "blosc": lambda size: [BloscCodec(typesize=size, cname="lz4", clevel=5, shuffle="shuffle")],
+    "shuffle-zstd": lambda size: [Shuffle(elementsize=size), ZstdCodec(level=1)],
+    "shuffle-lz4": lambda size: [Shuffle(elementsize=size), LZ4()],
+}
+CODECS = tuple(_COMPRESSORS)
+_FILTERS = threading.RLock()  # warning filters belong to the process, not to the thread
+
+
+def check_codec(name: str) -> None:
+    """Raise RefkdError, listing the codecs, if there is none of this name."""
+    if name not in CODECS:
+        raise RefkdError(f"unknown codec {name}; choose one of {', '.join(CODECS)}")
+
+
+def codec_chain(name: str, size: int) -> list[BytesBytesCodec]:
+    """Return the codecs that follow `bytes` for values of `size` bytes, the last one a checksum."""
+    with unspecified_codecs():
+        return [*_COMPRESSORS[name](size), Crc32cCodec()]
+
+
+@contextmanager
+def unspecified_codecs() -> Iterator[None]:
+    """Allow codecs that numcodecs adds to Zarr v3, which zarr warns of whenever one is made."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Numcodecs codecs are not in")
+        yield

@@ -1,0 +1,58 @@
+"""An append-only list of finished chunks that survives a kill at any byte.
+
+One JSON object a line: array, chunk, sha256 of its file, and on what it was built. A line counts
+once it is whole; one that is torn or unreadable is a chunk to be made again.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from stores.fingerprints import canonical_json
+
+Environment = dict[str, str]  # device kind and torch version: recorded, part of no key
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A chunk whose file lay whole on the disk when the line was written."""
+
+    array: str
+    chunk: int
+    sha256: str
+    built: Environment
+
+
+class Journal:
+    """The journal in a file; one process writes it, under the building's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self) -> list[Entry]:
+        """Return the entries so far; a line that a kill has torn is cut off the file."""
+        if not self.path.is_file():
+            return []
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with self.path.open("r+b") as file:  # else the next line would grow onto the torn one
+                file.truncate(len(whole))
+        found = (_entry(line) for line in whole.splitlines())
+        return [entry for entry in found if entry is not None]
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry and push it to the disk."""
+        line = canonical_json(asdict(entry)).encode() + b"\n"
+        with self.path.open("ab", buffering=0) as file:
+            file.write(line)
+            os.fsync(file.fileno())
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        value = json.loads(line)
+        return Entry(str(value["array"]), int(value["chunk"]), value["sha256"], value["built"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,96 @@
+"""What finished caches that lie beside each other have in common: chunks made from the same inputs."""
+
+import os
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stores.cache import Cache, logits_name, read_cache
+from stores.cachekeys import ArrayPlan, CachePlan
+from stores.errors import RefkdError
+from stores.files import MANIFEST, SEAL, describe_change, write_atomic
+from stores.journal import Environment
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files of a sibling that hold chunks of a planned array, by chunk."""
+
+    sibling: Cache
+    files: dict[int, str]
+    built: Environment
+
+    def sha256(self, chunk: int) -> str:
+        """Return the digest of a chunk's file."""
+        return str(self.sibling.manifest["files"][self.files[chunk]]["sha256"])
+
+
+def finished_caches(out: Path) -> list[Cache]:
+    """Return the caches in a folder whose manifest is sealed, sorted by name."""
+    found = []
+    for path in sorted(out.iterdir()) if out.is_dir() else []:
+        if (path / MANIFEST).is_file() and (path / SEAL).is_file():
+            with suppress(RefkdError):
+                found.append(read_cache(path))
+    return found
+
+
+def find_chunks(
+    plan: CachePlan, name: str, siblings: list[Cache], environment: Environment
+) -> list[Found]:
+    """Return the chunks of a planned array that siblings hold intact, the best source first.
+
+    What was made elsewhere (another device kind or torch version) is offered only as a whole.
+    """
+    found, wanted = [], plan.arrays[name].settings
+    for sibling in siblings:
+        for teacher, facts in sibling.manifest["arrays"].items():
+            if {field: facts["inputs"].get(field) for field in wanted} != wanted:
+                continue
+            files = _intact(sibling, teacher, plan)
+            whole = len(files) == plan.layout.num_chunks
+            if files and (whole or facts["built"] == environment):
+                found.append(Found(sibling, files, facts["built"]))
+    return sorted(found, key=lambda one: (one.built != environment, -len(one.files)))
+
+
+def explain_miss(teacher: str, array: ArrayPlan, siblings: list[Cache]) -> str | None:
+    """Say in what the array of this name differs in the sibling that comes closest, if there is one."""
+    changes = []
+    for sibling in siblings:
+        facts: dict[str, Any] | None = sibling.manifest["arrays"].get(teacher)
+        if facts is not None and facts["key"] != array.key:
+            change = describe_change(facts["inputs"], array.inputs)
+            changes.append((change.count("(was "), sibling.folder.name, change))
+    if not changes:
+        return None
+    _, name, change = min(changes)
+    return f"teacher {teacher}: not as in {name}: {change}"
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no hard links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        os.link(source, temporary)
+        temporary.replace(target)
+    except OSError:
+        write_atomic(target, source.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)  # replacing a name of the same file does nothing
+
+
+def _intact(sibling: Cache, teacher: str, plan: CachePlan) -> dict[int, str]:
+    """Return the files of a sibling's array whose rows are those of a planned chunk, by chunk."""
+    places = {rows: chunk for chunk, rows in enumerate(sibling.manifest["chunk_rows"])}
+    files = {}
+    for chunk, rows in enumerate(plan.chunk_rows):
+        if rows in places:
+            file = f"{logits_name(teacher)}/{plan.layout.chunk_file(places[rows])}"
+            with suppress(RefkdError):  # a damaged file is no source
+                sibling.read(file)
+                files[chunk] = file
+    return files

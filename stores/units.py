@@ -1,0 +1,109 @@
+"""Units of a cache's work: runs of rows that a teacher is asked for, and the chunks they become.
+
+Everything here may run in a worker process: a unit carries all that it needs.
+
+Shapes: n rows of a unit or chunk, 2 boundaries, T clips.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from stores.cache import Logits, logits_name
+from stores.errors import RefkdError
+from stores.files import write_atomic
+from stores.fingerprints import bytes_digest
+from stores.rowarrays import ChunkEncoder, RowArray
+
+Forward = Callable[[str, int, int], npt.NDArray[np.float32]]  # teacher, lo, hi -> [hi - lo, 2, T]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Rows [lo, hi) of one teacher, and those of their chunks that are still to be written."""
+
+    teacher: str
+    lo: int
+    hi: int
+    chunks: tuple[int, ...]
+    ids: list[str]  # of the rows
+    clips_n: npt.NDArray[np.int16]
+    recorded: dict[int, str] | None = None  # digests that the chunks must have, if known
+
+    @property
+    def num_rows(self) -> int:
+        return self.hi - self.lo
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk file that lies whole on the disk."""
+
+    teacher: str
+    chunk: int
+    sha256: str
+
+
+def write_unit(folder: Path, layout: RowArray, unit: Unit, forward: Forward) -> list[Chunk]:
+    """Ask a teacher for the rows of a unit and write their chunks, each file whole or not at all.
+
+    Raises RefkdError if a logit is not finite, or a chunk is not what its digest says it was.
+    """
+    rows_nBT = forward(unit.teacher, unit.lo, unit.hi)
+    written = []
+    for chunk, data in encode_unit(layout, unit, rows_nBT):
+        sha256 = bytes_digest(data)
+        path = folder / logits_name(unit.teacher) / layout.chunk_file(chunk)
+        if unit.recorded is not None and unit.recorded[chunk] != sha256:
+            raise RefkdError(
+                f"{path} cannot be restored: computed again it is not what was recorded, and "
+                "nothing was changed; delete the cache and run `refkd cache` again"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+        written.append(Chunk(unit.teacher, chunk, sha256))
+    return written
+
+
+def encode_unit(
+    layout: RowArray, unit: Unit, rows_nBT: npt.NDArray[np.float32]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the chunks of a unit that are to be written, as the bytes of their files."""
+    stored_nBT = stored_form(rows_nBT, unit, dtype=layout.dtype)
+    encoder = ChunkEncoder(layout)
+    for chunk in unit.chunks:
+        lo, hi = layout.span(chunk)
+        yield chunk, encoder.encode(chunk, stored_nBT[lo - unit.lo : hi - unit.lo])
+
+
+def stored_form(rows_nBT: npt.NDArray[np.float32], unit: Unit, *, dtype: str) -> Logits:
+    """Return logits as a cache keeps them: 0 on padding, and for float16 the row maximum subtracted.
+
+    Raises RefkdError, naming the sample, if a valid logit is not finite or too far below the
+    largest one for float16.
+    """
+    assert rows_nBT.shape[:2] == (unit.num_rows, 2), rows_nBT.shape
+    valid_n1T = (np.arange(rows_nBT.shape[2]) < unit.clips_n[:, None])[:, None]
+    if dtype == "float16":
+        _check_finite(rows_nBT, valid_n1T, unit)
+        most_nB1 = np.where(valid_n1T, rows_nBT, -np.inf).max(axis=2, keepdims=True)
+        rows_nBT = rows_nBT - most_nB1
+    with np.errstate(over="ignore"):  # an infinity is found and named below
+        stored_nBT: Logits = np.where(valid_n1T, rows_nBT, 0).astype(dtype)
+    _check_finite(stored_nBT, valid_n1T, unit)
+    return stored_nBT
+
+
+def _check_finite(
+    rows_nBT: npt.NDArray[np.floating], valid_n1T: npt.NDArray[np.bool_], unit: Unit
+) -> None:
+    bad = np.argwhere(~np.isfinite(rows_nBT) & valid_n1T)
+    if len(bad):
+        row, boundary, clip = bad[0]
+        raise RefkdError(
+            f"teacher {unit.teacher} says {rows_nBT[row, boundary, clip]} of sample "
+            f"{unit.ids[row]}, expected a finite logit; train it again with `refkd teach`"
+        )

@@ -1,0 +1,187 @@
+"""How wrong each cached teacher is, beside the logits: written once by stage two, sealed.
+
+    CACHE/weights/current           the seal of the folder that counts, replaced in one rename
+    CACHE/weights/<seal>/           a Zarr group, sealed with a manifest of its own
+        ce/<teacher>                float32 [N, 2], -log P of the ground-truth clips
+        manifest.json               cache and cache_seal; means {split: {teacher: [start, end]}}
+
+Shapes: N rows of the cache, 2 boundaries (start, end).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stores.cache import BUILDING, Cache
+from stores.errors import RefkdError
+from stores.files import (
+    locked,
+    publish,
+    read_seal,
+    read_sealed,
+    remove_folder,
+    seal_folder,
+    write_atomic,
+)
+from stores.fingerprints import SHORT
+from stores.rowarrays import ChunkEncoder, RowArray, array_files
+from stores.verified import open_array, open_group
+
+FORMAT = "refkd-weights"
+FORMAT_VERSION = 1
+CURRENT = "current"
+REPAIR = "run `refkd weigh` again"
+
+Means = dict[str, dict[str, list[float]]]  # split -> teacher -> mean of start, of end
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """An open weight store; its manifest is checked, every other file is when it is read."""
+
+    folder: Path
+    seal: str
+    manifest: dict[str, Any]
+
+    @cached_property
+    def ce(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Cross-entropy of each teacher with the ground truth, [N, 2], in the cache's row order."""
+        group = open_group(self.folder, self._read)
+        names = self.manifest["teachers"]
+        return {name: np.asarray(open_array(group, f"ce/{name}")[...]) for name in names}
+
+    @property
+    def means(self) -> Means:
+        """Mean cross-entropy by split, teacher and boundary."""
+        means: Means = self.manifest["means"]
+        return means
+
+    def _read(self, name: str) -> bytes | None:
+        if name not in self.manifest["files"] and "/c/" not in name:
+            return None
+        return read_sealed(self.folder, name, self.manifest, repair=REPAIR)
+
+
+def open_weights(cache: Cache) -> Weights:
+    """Return the weights of a cache, every file checked before it is used.
+
+    Raises RefkdError if the cache has not been weighed, or the weights are damaged or another's.
+    """
+    place = cache.folder / "weights"
+    if not (place / CURRENT).is_file():
+        raise RefkdError(f"{cache.folder} has no weights; run `refkd weigh {cache.folder}` first")
+    seal = (place / CURRENT).read_bytes()
+    if not re.fullmatch(rb"[0-9a-f]{64}\n", seal):
+        raise RefkdError(f"{place / CURRENT} is damaged: it holds no seal; {REPAIR}")
+    folder = place / seal[:SHORT].decode()
+    manifest, found = read_seal(folder, repair=REPAIR)
+    if f"{found}\n".encode() != seal:
+        raise RefkdError(f"{folder} is damaged: its seal is not the one in {CURRENT}; {REPAIR}")
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise RefkdError(
+            f"{folder} has version {manifest['format_version']} of the format of weights, this "
+            f"refkd reads version {FORMAT_VERSION}; {REPAIR}"
+        )
+    if manifest["cache_seal"] != cache.seal:
+        raise RefkdError(f"{place} belongs to another cache than {cache.folder}; {REPAIR}")
+    weights = Weights(folder, found, manifest)
+    assert all(len(ce) == cache.num_rows for ce in weights.ce.values()), "reads every file"
+    return weights
+
+
+class WeightsWriter:
+    """Takes cross-entropies chunk by chunk, in order, and keeps their means by split."""
+
+    def __init__(self, cache: Cache, folder: Path) -> None:
+        layout = cache.layout
+        self._cache, self._folder = cache, folder
+        self._spec = RowArray(
+            num_rows=layout.num_rows,
+            row_shape=(2,),
+            dtype="float32",
+            rows_per_chunk=layout.rows_per_chunk,
+            codec="raw",
+            dimensions=("sample", "boundary"),
+        )
+        self._encoder = ChunkEncoder(self._spec)
+        splits = np.asarray(cache.splits)
+        self._rows_of = {name: splits == name for name in cache.manifest["splits"]}
+        self._sums = {
+            name: {teacher: np.zeros(2) for teacher in cache.teachers} for name in self._rows_of
+        }
+
+    def add(self, teacher: str, chunk: int, ce_n2: npt.NDArray[np.float32]) -> None:
+        """Write the rows of one chunk; sums are float64 by chunk, added in the order of the calls."""
+        lo, hi = self._spec.span(chunk)
+        path = self._folder / "ce" / teacher / self._spec.chunk_file(chunk)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self._encoder.encode(chunk, ce_n2))
+        for name, rows_N in self._rows_of.items():
+            inside_n2 = ce_n2[rows_N[lo:hi]]
+            self._sums[name][teacher] += inside_n2.sum(axis=0, dtype=np.float64)
+
+    def finish(self) -> None:
+        """Write what is no chunk, and seal the folder."""
+        cache = self._cache
+        specs = {f"ce/{teacher}": self._spec for teacher in cache.teachers}
+        for name, data in array_files(specs, {}).items():
+            (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._folder / name).write_bytes(data)
+        counts = {name: int(rows_N.sum()) for name, rows_N in self._rows_of.items()}
+        means = {
+            name: {teacher: (sums / counts[name]).tolist() for teacher, sums in by.items()}
+            for name, by in self._sums.items()
+        }
+        facts = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "cache": cache.key,
+            "cache_seal": cache.seal,
+            "teachers": cache.teachers,
+            "counts": counts,
+            "means": means,
+        }
+        seal_folder(self._folder, facts)
+
+
+def write_weights(cache: Cache, chunks: Iterable[tuple[str, int, npt.NDArray[np.float32]]]) -> Path:
+    """Write a cache's weights from (teacher, chunk, cross-entropies [n, 2]) and return their folder.
+
+    They appear whole: readers see the old weights, or none, until the last byte is on the disk.
+    """
+    place = cache.folder / "weights"
+    with _building(cache) as folder:
+        writer = WeightsWriter(cache, folder)
+        for teacher, chunk, ce_n2 in chunks:
+            writer.add(teacher, chunk, ce_n2)
+        writer.finish()
+        _, seal = read_seal(folder, repair=REPAIR)
+        place.mkdir(exist_ok=True)
+        remove_folder(place / seal[:SHORT])
+        publish(folder, place / seal[:SHORT])
+        write_atomic(place / CURRENT, f"{seal}\n".encode())
+        for other in sorted(place.iterdir()):
+            if other.name not in (CURRENT, seal[:SHORT]):
+                remove_folder(other)
+    return place
+
+
+@contextmanager
+def _building(cache: Cache) -> Iterator[Path]:
+    """Yield an empty folder on the cache's own disk, outside it, while no other process weighs it."""
+    place = cache.folder.absolute().parent / BUILDING
+    folder = place / f"{cache.folder.name}-weights"
+    with locked(folder.with_suffix(".lock")):
+        remove_folder(folder)  # left by a killed process
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            remove_folder(folder)
