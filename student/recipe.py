@@ -119,6 +119,8 @@ def _check(name: str, value: Any, limits: Any) -> None:
         raise RefkdError(f"{option} must be at least {limits['least']}, got {value}")
     if "above" in limits and not value > limits["above"]:
         raise RefkdError(f"{option} must be above {limits['above']}, got {value}")
+    if value == float("inf"):
+        raise RefkdError(f"{option} must be finite, got {value}")
     if "most" in limits and not value <= limits["most"]:
         raise RefkdError(f"{option} must be at most {limits['most']}, got {value}")
 
