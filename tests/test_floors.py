@@ -57,8 +57,9 @@ def test_ties_go_to_the_first():
     """Where no span is better than another, the first is taken."""
     # a moment after the end of its video, which no span reaches
     assert fit_spans([pair((200, 300))]) == {BY_MIOU: (0.0, 0.02), BY_R1: (0.0, 0.02)}
-    # two moments that mirror each other: the earlier span
-    assert fit_spans([pair((10, 20)), pair((80, 90))])[BY_MIOU] == (0.1, 0.2)
+    # two moments that mirror each other: 10 of 12 hundredths either way, were it not for rounding
+    mirrored = [pair((x * 52.5, (x + 0.1) * 52.5), duration=52.5) for x in (0.19, 0.71)]
+    assert fit_spans(mirrored)[BY_MIOU] == (0.18, 0.3)
 
 
 def test_fit_against_search():
@@ -83,7 +84,13 @@ def test_fit_against_search():
 
 
 def test_convention():
-    """Under shuffle a floor that ties with the threshold is no hit."""
+    """Under shuffle a floor that ties with the threshold is no hit, in the fit neither."""
+    train = [pair((0, 40))]  # half of it is 20 of 100 s
+    spans = [fit_spans(train, convention=name)[BY_R1] for name in ("hull", "shuffle")]
+    assert spans == [(0.0, 0.2), (0.0, 0.22)]
+    shuffled = floors(train, train, convention="shuffle")
+    assert shuffled[BY_R1]["span"] == [0.0, 0.22]
+
     test = [pair((0, 50))]
 
     assert floors(None, test)[WHOLE]["R1@0.5"] == 100
