@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.cache import cache
+from pipeline.teach import teach
+from pipeline.weigh import weigh
 from stores.dataset import open_dataset
 from stores.dataset_writer import write_dataset
 from stores.pairs import Pair
 from stores.words import open_words
 from student.inputs import Inputs, length_mask
+from student.recipe import Recipe
 
 ACTIONS = ("jump", "run", "swim", "climb")
 CHANNELS, CLIPS, STEP_S = 6, 16, 0.5
@@ -102,6 +106,12 @@ def data_folder(tmp_path_factory, word_file):
 
 
 @pytest.fixture(scope="session")
+def make_data(word_file):
+    """A function that prepares another such data set: other numbers of pairs, another grid."""
+    return lambda out, **change: make_dataset(out, word_file, **change)
+
+
+@pytest.fixture(scope="session")
 def data(data_folder):
     return open_dataset(data_folder)
 
@@ -119,6 +129,26 @@ PUBLISHED = {
     "characters": "abcdefghijklmnopqrstuvwxyz",
 }
 SMALL = {**PUBLISHED, "hidden": 16, "num_channels": 6, "num_clips": 40, "word_width": 5}
+
+
+@pytest.fixture(scope="session")
+def teacher_folders(data_folder, tmp_path_factory):
+    """Two quickly trained teachers by name; tests that damage one copy it first."""
+    out = tmp_path_factory.mktemp("teachers")
+    recipe = Recipe(hidden=16, epochs=3, batch=16, lr=3e-3)
+    return {
+        bias: teach(data_folder, out / bias, bias=bias, recipe=recipe, device="cpu", threads=1)
+        for bias in ("id", "ood")
+    }
+
+
+@pytest.fixture(scope="session")
+def cache_folder(data_folder, teacher_folders, tmp_path_factory):
+    """A finished, weighed cache of both teachers' logits on the train split."""
+    out = tmp_path_factory.mktemp("caches")
+    folder = cache(data_folder, out, teachers=teacher_folders, device="cpu")
+    weigh(folder)
+    return folder
 
 
 @pytest.fixture

@@ -1,0 +1,115 @@
+import json
+import logging
+
+import pytest
+
+from pipeline.teach import teach
+from stores.errors import RefkdError
+from stores.files import locked
+from stores.models import read_facts
+from student.recipe import Recipe
+
+QUICK = Recipe(hidden=8, epochs=2, batch=48)
+
+
+def taught(data_folder, out, *, recipe=QUICK, threads=1):
+    return teach(data_folder, out, bias="id", recipe=recipe, device="cpu", threads=threads)
+
+
+def begun(folder):
+    return folder.with_name(f".{folder.name}.building") / "begun.json"
+
+
+def leave_half_done(data_folder, out, monkeypatch, **how):
+    """Stop a training after its first epoch, as a kill would, and return its folder."""
+    from pipeline import fitting
+
+    train = fitting.train
+
+    def stopped(*args, **kwargs):
+        task = args[0]
+        validate, calls = task.validate, []
+
+        def once():
+            if calls:
+                raise KeyboardInterrupt
+            calls.append(1)
+            return validate()
+
+        task.validate = once
+        return train(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "train", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            taught(data_folder, out, **how)
+    return out
+
+
+def test_a_resumed_run_keeps_its_threads(data_folder, tmp_path, monkeypatch, caplog):
+    """Begun with 2 threads and gone on with 1 asked for: 2 are used, recorded, and said."""
+    out = leave_half_done(data_folder, tmp_path / "t", monkeypatch, threads=2)
+    with caplog.at_level(logging.INFO, "refkd"):
+        taught(data_folder, out, threads=1)
+
+    assert "going on with 2 threads" in caplog.text
+    assert "going on after epoch 1" in caplog.text
+    assert read_facts(out)[0]["how"]["threads"] == 2
+
+
+def test_half_a_training_of_other_inputs_is_refused(data_folder, tmp_path, monkeypatch):
+    """Another seed under the same name: what changed is named and the half-done work is kept."""
+    out = leave_half_done(data_folder, tmp_path / "t", monkeypatch)
+    other = Recipe(hidden=8, epochs=2, batch=48, seed=7)
+
+    with pytest.raises(RefkdError, match=r"half a training of other inputs: seed \(was 0, now 7\)"):
+        taught(data_folder, out, recipe=other)
+    assert (out.with_name(".t.building") / "checkpoint").exists()
+
+
+def test_half_a_training_by_another_torch_begins_anew(data_folder, tmp_path, monkeypatch, caplog):
+    """Another version computes other bits: the half-done work is dropped, and that is said."""
+    out = leave_half_done(data_folder, tmp_path / "t", monkeypatch)
+    record = json.loads(begun(out).read_bytes())
+    record["how"]["torch"] = "1.0"
+    begun(out).write_text(json.dumps(record))
+    with caplog.at_level(logging.INFO, "refkd"):
+        taught(data_folder, out)
+
+    assert "half a training by 1.0 on cpu is not used" in caplog.text
+    assert "going on after" not in caplog.text
+
+
+def test_two_processes_do_not_train_one_model(data_folder, tmp_path):
+    """The second is refused while the first holds the kernel's lock; a left-over file means nothing."""
+    out = tmp_path / "t"
+    with locked(tmp_path / ".t.lock"), pytest.raises(RefkdError, match="by another process"):
+        taught(data_folder, out)
+
+    assert (tmp_path / ".t.lock").exists()
+    assert taught(data_folder, out) == out
+
+
+def test_times_lie_outside_the_model(data_folder, tmp_path, caplog):
+    """The log holds a line per epoch with its time; the sealed folder holds none."""
+    with caplog.at_level(logging.INFO, "refkd"):
+        out = taught(data_folder, tmp_path / "t")
+    log = (tmp_path / "t.log").read_text()
+
+    assert "epoch 1/2  span" in log
+    assert "epoch 2/2  span" in log
+    assert sorted(path.name for path in out.iterdir()) == [
+        "manifest.json",
+        "manifest.sha256",
+        "model.safetensors",
+    ]
+
+
+def test_a_folder_of_something_else_is_left_alone(data_folder, tmp_path):
+    """A folder that holds no model is refused, and what lies in it stays."""
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "thesis.txt").write_text("dear")
+
+    with pytest.raises(RefkdError, match="no finished model at"):
+        taught(data_folder, tmp_path / "t")
+    assert (tmp_path / "t" / "thesis.txt").read_text() == "dear"
