@@ -1,40 +1,41 @@
 """Every stage in order on the built-in data set, with settings small enough for two cores."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
+from pipeline.cache import cache
+from pipeline.distill import distill
+from pipeline.simulate import simulate
 from pipeline.table import comparison_table
-from stores.files import read_json, read_seal, write_json
+from pipeline.teach import teach
+from pipeline.weigh import weigh
+from stores.files import read_json, read_seal, write_atomic
 from student.recipe import Recipe
 
 log = logging.getLogger("refkd")
-CLIPS = 32
 RECIPE = Recipe(hidden=64, epochs=12)
 SPLITS = ("test_iid", "test_ood")
 AGAIN = "run `refkd demo` again"
 
 
-def demo(out: Path, *, device: str = "auto", threads: int | None = None) -> dict[str, Any]:
+def demo(
+    out: Path, *, recipe: Recipe = RECIPE, device: str = "auto", threads: int | None = None
+) -> dict[str, Any]:
     """Return the scores of two teachers and a student beside the floors, and a table of them.
 
     Everything lies in `out`, the page report.html too. Finished stages are not repeated.
     """
-    from pipeline.cache import cache
-    from pipeline.distill import distill
-    from pipeline.simulate import simulate
-    from pipeline.teach import teach
-    from pipeline.weigh import weigh
-
     how: dict[str, Any] = {"device": device, "threads": threads}
-    data = simulate(out / "data", clips=CLIPS)
+    data = simulate(out / "data")
     teachers = {
-        bias: teach(data, out / "teachers" / bias, bias=bias, recipe=RECIPE, **how)
+        bias: teach(data, out / "teachers" / bias, bias=bias, recipe=recipe, **how)
         for bias in ("id", "ood")
     }
     cached = cache(data, out / "caches", teachers=teachers, device=device)
     weigh(cached)
-    run = distill(data, cached, out / "runs", RECIPE, **how)
+    run = distill(data, cached, out / "runs", recipe, **how)
     return _judge(out, data, teachers, run, device=device)
 
 
@@ -46,14 +47,15 @@ def _judge(
         folder.relative_to(out).as_posix(): read_seal(folder, repair=AGAIN)[1]
         for folder in (data, *teachers.values(), run)
     }
-    page, record = out / "report.html", out / "scores.json"
+    page, record = out / "report.html", out / ".scores.json"
     known = read_json(record, repair=f"delete it and {AGAIN}") if record.is_file() else {}
     if known.get("seals") == seals and page.is_file():
         log.info("%s is already complete", out)
         scores = known["scores"]
     else:
         scores = _score(page, data, teachers, run, device=device)
-        write_json(record, {"seals": seals, "scores": scores})
+        # in the order of the rows, which write_json would sort
+        write_atomic(record, json.dumps({"seals": seals, "scores": scores}).encode())
     table = comparison_table(scores, splits=SPLITS)
     return {"scores": scores, "report": str(page), "table": table}
 
@@ -62,7 +64,7 @@ def _score(
     page: Path, data: Path, teachers: dict[str, Path], run: Path, *, device: str
 ) -> dict[str, Any]:
     """Write the page; return what `evaluate` says of each model, by the model's name."""
-    from pipeline.evaluate import evaluate
+    from pipeline.evaluate import evaluate  # needs torch, which a finished demo does not
     from pipeline.report import name_models, report
 
     models = name_models(teachers, [run])

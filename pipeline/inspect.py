@@ -4,7 +4,8 @@ Every file that a manifest lists is read and compared with its digest.
 """
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,21 @@ from typing import Any
 import numpy as np
 
 from stores.annotations import SUFFIXES, Pair, read_annotations
+from stores.cache import FORMAT as CACHE
+from stores.cache import damaged_files, open_cache
 from stores.dataset import FORMAT as DATA
 from stores.dataset import open_dataset
 from stores.defects import count_defects
 from stores.errors import RefkdError
 from stores.files import MANIFEST, read_seal
-from stores.fingerprints import file_digest
+from stores.fingerprints import SHORT, file_digest
 from stores.models import FORMAT as MODEL
+from stores.weights import CURRENT, open_weights
+from stores.weights import FORMAT as WEIGHTS
 
 log = logging.getLogger("refkd")
 LAYERS = ("stores", "student", "pipeline", "cli")
+REPAIR = "write it again with the command that made it"
 EXPECTED = (
     "expected a prepared data set, annotations (.json, .jsonl or .txt), a cache, its weights, "
     "a teacher or a run"
@@ -38,7 +44,9 @@ def inspect(path: Path) -> dict[str, Any]:
         raise RefkdError(f"no file or folder at {path}; {EXPECTED}")
     if (path / MANIFEST).is_file():
         return _sealed(path)
-    if path.is_file() or any(file.suffix in SUFFIXES for file in path.iterdir()):
+    if (path / CURRENT).is_file():
+        return _sealed(open_weights(open_cache(path.parent)).folder)
+    if path.is_file() or any(file.suffix in SUFFIXES for file in path.glob("[!.]*")):
         return _annotations(path)
     inside = sorted(child.parent.name for child in path.glob(f"[!.]*/{MANIFEST}"))
     if inside:
@@ -77,34 +85,34 @@ def _counts(pairs: Sequence[Pair]) -> dict[str, Any]:
 
 def _sealed(folder: Path) -> dict[str, Any]:
     """Return the facts of a sealed folder after its files were compared with their digests."""
-    repair = "write it again with the command that made it"
-    manifest, seal = read_seal(folder, repair=repair)
-    _check_files(folder, manifest, repair=repair)
+    manifest, seal = read_seal(folder, repair=REPAIR)
+    tell = FACTS.get(manifest.get("format", ""))
+    if tell is None:
+        raise RefkdError(f"{folder} holds {manifest.get('format', 'no format')}; {EXPECTED}")
+    facts = tell(folder, manifest)
+    _check_files(folder, manifest)
     size = sum(entry["size"] for entry in manifest["files"].values())
-    files = {"files": f"{len(manifest['files'])} intact, {size / 2**20:.1f} MiB", "seal": seal}
-    if manifest.get("format") == DATA:
-        return {"kind": "data set", **_data_facts(folder), **files}
-    if manifest.get("format") == MODEL:
-        return {**_model_facts(manifest), **files}
-    raise RefkdError(f"{folder} holds {manifest.get('format', 'no format')}; {EXPECTED}")
+    files = f"{len(manifest['files'])} intact, {size / 2**20:.1f} MiB"
+    return {**facts, "files": files, "seal": seal}
 
 
-def _check_files(folder: Path, manifest: dict[str, Any], *, repair: str) -> None:
+def _check_files(folder: Path, manifest: dict[str, Any]) -> None:
     for name, entry in manifest["files"].items():
         if not (folder / name).is_file():
-            raise RefkdError(f"{folder / name} is missing; {repair}")
+            raise RefkdError(f"{folder / name} is missing; {REPAIR}")
         if file_digest(folder / name) != entry["sha256"]:
             raise RefkdError(
-                f"{folder / name} is damaged: its digest is not the recorded one; {repair}"
+                f"{folder / name} is damaged: its digest is not the recorded one; {REPAIR}"
             )
 
 
-def _data_facts(folder: Path) -> dict[str, Any]:
+def _data_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     data = open_dataset(folder)
     rows_V = np.diff(data.raw_ends, prepend=0)
     lengths_s = {pair.video: pair.duration_s for pairs in data.pairs.values() for pair in pairs}
     seconds_V = np.array([lengths_s[video] for video in data.videos])
     return {
+        "kind": "data set",
         "simulated": data.simulated,
         "grid": data.grid,
         "clips": data.num_clips,
@@ -119,11 +127,12 @@ def _data_facts(folder: Path) -> dict[str, Any]:
         "word vectors": data.word_file["name"],
         "words": len(data.lexicon.known) - 1,
         "words without a vector": int((~data.lexicon.known[1:]).sum()),
+        "queries cut": manifest["queries_cut"],
         "splits": {split: _counts(pairs) for split, pairs in data.pairs.items()},
     }
 
 
-def _model_facts(manifest: dict[str, Any]) -> dict[str, Any]:
+def _model_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     kind = "run" if manifest["kind"] == "student" else manifest["kind"]
     inputs = manifest["inputs"]
     settings = inputs.get("recipe") or {k: v for k, v in inputs.items() if k != "data"}
@@ -138,3 +147,44 @@ def _model_facts(manifest: dict[str, Any]) -> dict[str, Any]:
         "kept epoch": manifest["best_epoch"],
         "val": kept["val"],
     }
+
+
+def _cache_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    opened = open_cache(folder)
+    for error in damaged_files(opened).values():
+        raise error
+    counts = Counter(opened.splits)
+    return {
+        "kind": "cache",
+        "simulated": manifest["simulated"],
+        "splits": {split: {"pairs": counts[split]} for split in manifest["splits"]},
+        "teachers": {
+            name: {"key": array["key"][:SHORT], **array["built"]}
+            for name, array in manifest["arrays"].items()
+        },
+        "logits": f"{manifest['dtype']} [{opened.num_rows}, 2, {opened.num_clips}]",
+        "codec": manifest["codec"],
+        "precision": manifest["precision"],
+        "chunks per teacher": opened.layout.num_chunks,
+        "rows per chunk": manifest["rows_per_chunk"],
+        "data": manifest["data"],
+        "key": manifest["key"],
+        "weighed": (folder / "weights" / CURRENT).is_file(),
+    }
+
+
+def _weights_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    means = {
+        f"{split}, {teacher}": {"start": start, "end": end}
+        for split, teachers in manifest["means"].items()
+        for teacher, (start, end) in teachers.items()
+    }
+    return {"kind": "weights", "cache": manifest["cache"], "mean cross-entropies": means}
+
+
+FACTS: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {
+    DATA: _data_facts,
+    MODEL: _model_facts,
+    CACHE: _cache_facts,
+    WEIGHTS: _weights_facts,
+}

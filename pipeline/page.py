@@ -25,6 +25,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .2rem .7rem .2rem 0; text-align: right; white-space: nowrap; }
 th:first-child, td.text { text-align: left; } th { font-weight: 600; }
+th:first-child { position: sticky; left: 0; background: var(--paper); }
+table.scores td { min-width: 5.2rem; } table.facts th { text-align: left; }
 td.text { white-space: normal; overflow-wrap: anywhere; }
 thead th { border-bottom: 1px solid var(--rule); font-size: .85rem; }
 tbody tr.floor { color: var(--soft); } tbody tr.floor th { font-weight: 400; }
@@ -53,6 +55,7 @@ polyline.c4 { stroke: var(--c4); stroke-dasharray: 4 4; } circle.c4, rect.c4 { f
 polyline.c5 { stroke: var(--c5); stroke-dasharray: 12 4; } circle.c5, rect.c5 { fill: var(--c5); }
 @media print { body { max-width: none; font-size: 11pt; padding: 0; }
   table, figure, .example { break-inside: avoid; } .wide { overflow: visible; } }
+@media (max-width: 40rem) { table { font-size: .85rem; } table.scores td { min-width: 0; } }
 """
 
 
@@ -102,7 +105,7 @@ def score_table(
         kind = "" if number else ' class="first"'
         lines.append(f"<tr{kind}>{_name(name)}{''.join(cells)}</tr>")
     return (
-        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+        f'<div class="wide"><table class="scores"><caption>{escape(caption)}</caption>'
         f'<thead><tr><th scope="col">percent</th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
@@ -125,7 +128,7 @@ def facts_table(caption: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
         for name in names
     )
     return (
-        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+        f'<div class="wide"><table class="facts"><caption>{escape(caption)}</caption>'
         f'<thead><tr><th scope="col"></th>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
     )
 

@@ -36,11 +36,13 @@ def report(
     """Write the page `out` about run folders, or folders that hold them, and return it.
 
     `results` are what `evaluate` returned for a model folder, where that is known already. Raises
-    RefkdError if a folder holds no finished run.
+    RefkdError if a folder holds no finished run, or no run is a student.
     """
     dataset, device = open_dataset(data), resolve_device(device)
     folders = name_models(teachers or {}, find_runs(runs))
     facts = {label: read_facts(folder)[0] for label, folder in folders.items()}
+    if all(told["kind"] == "teacher" for told in facts.values()):
+        raise RefkdError("no student is among the runs; give folders that `refkd distill` wrote")
     known = results or {}
     scores = {
         label: known.get(folder) or evaluate(folder, data, device=device)

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from pipeline.inspect import inspect
-from pipeline.teach import teach
+from stores.cache import open_cache
 from stores.errors import RefkdError
-from student.recipe import Recipe
+from stores.weights import open_weights
 
 
 def write_cd(path, moments):
@@ -24,13 +24,9 @@ def write_cd(path, moments):
     path.write_text(json.dumps(told))
 
 
-@pytest.fixture(scope="session")
-def teacher_folder(tmp_path_factory, data_folder):
-    """A teacher trained for two epochs on the planted data."""
-    recipe = Recipe(hidden=8, epochs=2)
-    return teach(
-        data_folder, tmp_path_factory.mktemp("teachers") / "id", bias="id", recipe=recipe, threads=1
-    )
+@pytest.fixture
+def teacher_folder(teacher_folders):
+    return teacher_folders["id"]
 
 
 def test_annotation_folder(tmp_path):
@@ -73,8 +69,39 @@ def test_teacher(teacher_folder, data):
     """A teacher tells what it was trained on and how."""
     facts = inspect(teacher_folder)
 
-    assert (facts["kind"], facts["epochs"], facts["data"]) == ("teacher", 2, data.seal)
-    assert (facts["settings"]["bias"], facts["settings"]["hidden"]) == ("id", 8)
+    assert (facts["kind"], facts["epochs"], facts["data"]) == ("teacher", 3, data.seal)
+    assert (facts["settings"]["bias"], facts["settings"]["hidden"]) == ("id", 16)
+
+
+def test_cache(cache_folder, data):
+    """A cache tells whose logits of which splits it holds, how they lie on disk, and that it is weighed."""
+    facts = inspect(cache_folder)
+
+    assert (facts["kind"], facts["data"], facts["weighed"]) == ("cache", data.seal, True)
+    assert facts["splits"] == {"train": {"pairs": 96}}
+    assert facts["teachers"].keys() == {"id", "ood"}
+    assert facts["logits"] == "float32 [96, 2, 16]"
+    assert facts["chunks per teacher"] * facts["rows per chunk"] == 96
+
+
+def test_damaged_chunk_is_named(cache_folder, tmp_path):
+    """A flipped bit in a chunk of a cache is named by teacher and samples."""
+    copy = shutil.copytree(cache_folder, tmp_path / cache_folder.name)
+    chunk = next(copy.glob("teachers/ood/logits/c/1/*/*"))
+    data = bytearray(chunk.read_bytes())
+    data[7] ^= 1
+    chunk.write_bytes(data)
+
+    with pytest.raises(RefkdError, match=r"chunk 1 of teacher ood \(samples .* is damaged"):
+        inspect(copy)
+
+
+def test_weights(cache_folder):
+    """Weights are known by their folder in the cache and tell the means of equations 1 and 2."""
+    means = inspect(cache_folder / "weights")["mean cross-entropies"]
+
+    ce = open_weights(open_cache(cache_folder)).ce["ood"]
+    assert means["train, ood"]["end"] == pytest.approx(ce[:, 1].astype(float).mean())
 
 
 def test_damage_is_named(teacher_folder, tmp_path):
@@ -100,7 +127,7 @@ def test_missing_file_is_named(teacher_folder, tmp_path):
 
 def test_folder_of_folders(teacher_folder):
     """A folder that holds models is not one: the error names those inside."""
-    with pytest.raises(RefkdError, match="is a folder of folders; inspect one of id"):
+    with pytest.raises(RefkdError, match="is a folder of folders; inspect one of id, ood"):
         inspect(teacher_folder.parent)
 
 
