@@ -9,7 +9,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline.pool import OpenForward, run_units
-from stores.building import Building, building_lock, cache_folder, remove_building
+from stores.building import (
+    Building,
+    building_folder,
+    building_lock,
+    cache_folder,
+    remove_building,
+)
 from stores.cache import check_plan, damaged_files, read_cache
 from stores.cachekeys import CachePlan
 from stores.errors import RefkdError
@@ -23,7 +29,7 @@ def is_whole(out: Path, plan: CachePlan) -> bool:
     Raises RefkdError if what stands under its name is no cache, or not this one.
     """
     folder = cache_folder(out, plan)
-    if not folder.exists():
+    if not folder.exists() or building_folder(out, plan).exists():
         return False
     cache = read_cache(folder)
     check_plan(cache, plan)

@@ -33,10 +33,15 @@ def cache_folder(out: Path, plan: CachePlan) -> Path:
     return out / plan.key[:SHORT]
 
 
+def building_folder(out: Path, plan: CachePlan) -> Path:
+    """Return where a cache grows until it is finished."""
+    return out / BUILDING / plan.key[:SHORT]
+
+
 @contextmanager
 def building_lock(out: Path, plan: CachePlan) -> Iterator[None]:
     """Hold the lock of a cache's building; wait for another process that holds it, and say so."""
-    path = out / BUILDING / f"{plan.key[:SHORT]}.lock"
+    path = building_folder(out, plan).with_suffix(".lock")
     with locked(path, wait=False) as mine:
         if mine:
             yield
@@ -51,7 +56,7 @@ class Building:
 
     def __init__(self, out: Path, plan: CachePlan, environment: Environment) -> None:
         self.out, self.plan, self.environment = out, plan, environment
-        self.folder = out / BUILDING / plan.key[:SHORT]
+        self.folder = building_folder(out, plan)
         self.group = self.folder / "group"
         self._journal = Journal(self.folder / "journal.jsonl")
         self._done: dict[tuple[str, int], Entry] = {}
@@ -221,7 +226,7 @@ def plan_files(plan: CachePlan) -> dict[str, bytes]:
 
 def remove_building(out: Path, plan: CachePlan) -> None:
     """Remove half-built work on a cache; its lock file stays and means nothing."""
-    folder = out / BUILDING / plan.key[:SHORT]
+    folder = building_folder(out, plan)
     remove_folder(folder)
     for doomed in folder.parent.glob(f".{folder.name}.*.doomed"):  # left by a killed removal
         shutil.rmtree(doomed)

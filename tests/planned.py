@@ -1,0 +1,109 @@
+"""A cache planned by hand and a teacher that is one line of NumPy; worker processes import this."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.filling import fill
+from stores.cachekeys import ArrayPlan, CachePlan
+from stores.fingerprints import digest
+from stores.rowarrays import RowArray
+from stores.samples import Samples
+
+CPU = {"device": "cpu", "torch": "2"}
+NUM_ROWS, NUM_CLIPS, BLOCK_ROWS = 300, 8, 32  # ten chunks, the last one of 12 rows
+
+
+def make_plan(
+    teachers=("id", "ood"), *, num_rows=NUM_ROWS, dtype="float32", codec="raw", salt=None, rows=None
+):
+    """Plan a cache; `salt` stands for each teacher's weights, `rows` for each chunk's content."""
+    layout = RowArray(num_rows, (2, NUM_CLIPS), dtype, 32, codec, ("sample", "boundary", "clip"))
+    numbers = np.arange(num_rows)
+    clips_N = (1 + numbers % NUM_CLIPS).astype(np.int16)
+    end_N = numbers % clips_N
+    samples = Samples(
+        ids=[f"video{n // 2:03d}#{n % 2}" for n in numbers],
+        splits=["train" if n < num_rows - 40 else "val" for n in numbers],
+        clips_N=clips_N,
+        gt_N2=np.stack([end_N // 2, end_N], axis=1).astype(np.int16),
+    )
+    chunk_rows = rows or [digest([num_rows, chunk]) for chunk in range(layout.num_chunks)]
+    arrays = {}
+    for name in teachers:
+        inputs = {
+            "teacher weights": (salt or {}).get(name, name),
+            "dtype": dtype,
+            "codec": codec,
+            "features": digest(chunk_rows),
+        }
+        arrays[name] = ArrayPlan(digest(inputs), inputs, f"seal of {name}")
+    inputs = {
+        "teachers": {name: array.key for name, array in arrays.items()},
+        "samples": {"ids": digest(samples.ids)},
+    }
+    return CachePlan(
+        key=digest(inputs),
+        inputs=inputs,
+        arrays=arrays,
+        layout=layout,
+        chunk_rows=chunk_rows,
+        samples=samples,
+        precision="float32",
+        data_seal="seal of data",
+        simulated=True,
+    )
+
+
+def said(teacher, lo, hi):
+    """What a teacher says of rows lo to hi, [hi - lo, 2, T], a number for each place."""
+    row, boundary, clip = np.ogrid[lo:hi, 0:2, 0:NUM_CLIPS]
+    logits = 10 * np.sin(1.0 + len(teacher) + row * 0.37 + boundary * 1.3 + clip * 2.1)
+    return logits.astype(np.float32)
+
+
+def expected(teacher, plan):
+    """What a float32 cache must hold of a teacher: what it says, 0 on padding."""
+    logits = said(teacher, 0, plan.layout.num_rows)
+    valid = np.arange(NUM_CLIPS) < plan.samples.clips_N[:, None, None]
+    return np.where(valid, logits, np.float32(0))
+
+
+class Ask:
+    """Opens `said` in each process, and writes down in a file who was asked for which rows."""
+
+    def __init__(self, notes: Path | None = None):
+        self.notes = notes
+
+    def __call__(self):
+        if self.notes is None:
+            return said
+
+        def forward(teacher, lo, hi):
+            with self.notes.open("a") as file:
+                file.write(f"{os.getpid()} {teacher} {lo}\n")
+            return said(teacher, lo, hi)
+
+        return forward
+
+    def asked(self):
+        """The (teacher, first row) of every question so far."""
+        if self.notes is None or not self.notes.exists():
+            return []
+        lines = [line.split() for line in self.notes.read_text().splitlines()]
+        return [(teacher, int(lo)) for _, teacher, lo in lines]
+
+
+def build(out: Path, plan, ask=None, *, workers=1, environment=None):
+    """Fill a cache with what `said` says."""
+    return fill(out, plan, ask or Ask(), environment or CPU, block_rows=BLOCK_ROWS, workers=workers)
+
+
+def all_bytes(folder: Path):
+    """The bytes of every file of a folder, by name."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
