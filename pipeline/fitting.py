@@ -28,6 +28,7 @@ def fit(
     folder: Path,
     recipe: Recipe,
     *,
+    name: str,
     inputs: dict[str, Any],
     facts: Callable[[], dict[str, Any]],
     task: Callable[[], Task[Batch]],
@@ -36,15 +37,16 @@ def fit(
 ) -> Path:
     """Train a task to a finished model folder, going on where a killed run stopped.
 
-    `inputs` identify the model; `facts` and `task` are called only if there is work to do. A run
+    `name` stands before its notices; `inputs` identify the model; `facts` and `task` are called only if there is work to do. A run
     that goes on keeps the number of threads it began with, so that its bits stay the same.
     """
     with locked(folder.with_name(f".{folder.name}.lock"), wait=False) as mine:
         if not mine:
             raise RefkdError(f"{folder} is being trained by another process; wait for it to finish")
-        if is_finished(folder, inputs):
-            return folder
         building = folder.with_name(f".{folder.name}.building")
+        if is_finished(folder, inputs):
+            remove_folder(building)  # of a run killed after its last word
+            return folder
         how = _begin(building, inputs, device=device, threads=threads)
         with _logged(folder.with_name(f"{folder.name}.log")):
             progress = train(
@@ -53,7 +55,7 @@ def fit(
                 building / "checkpoint",
                 device=device,
                 threads=how["threads"],
-                name=folder.name,
+                name=name,
             )
         learned = {
             "inputs": inputs,

@@ -60,6 +60,7 @@ def teach(
     return fit(
         out,
         recipe,
+        name=f"{bias} teacher",
         inputs=inputs,
         facts=lambda: {**model_facts(dataset, shape), "kind": "teacher", "bias": bias},
         task=task,

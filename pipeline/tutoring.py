@@ -16,6 +16,7 @@ from pipeline.fitting import fit
 from stores.cache import Cache
 from stores.dataset import DataSet, Rows
 from stores.errors import RefkdError
+from stores.seeds import seed_of
 from stores.weights import open_weights
 from student.distillation import Distillation
 from student.forward import resolve_device
@@ -46,7 +47,8 @@ def tutor(
 
     def task() -> Distillation:
         branches = recipe.teachers if recipe.side_weight > 0 else ()
-        network = Network(shape, seed=recipe.seed, teachers=branches)
+        own = seed_of(recipe.seed, "student")  # not the weights that its teachers began with
+        network = Network(shape, seed=own, teachers=branches)
         network.standardise(data.channel_stats)
         return Distillation(
             network,
@@ -62,6 +64,7 @@ def tutor(
     return fit(
         folder,
         recipe,
+        name="student",
         inputs=inputs,
         facts=lambda: {**model_facts(data, shape), **provenance, "cache_seal": cache.seal},
         task=task,
