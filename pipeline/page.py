@@ -16,7 +16,8 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.2rem; max-width: 70rem; background: var(--paper);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+h1 { font-size: 1.6rem; margin: 0; } h2, h3, caption, figcaption { break-after: avoid; }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
 h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; } p { margin: .4rem 0; max-width: 46rem; }
 small, .soft { color: var(--soft); font-size: .85rem; }
 .note { background: var(--note); padding: .6rem .9rem; border-radius: .4rem; max-width: none; }

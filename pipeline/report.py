@@ -218,11 +218,11 @@ def _model_facts(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a model, its recipe's or its teacher's, and how it was trained."""
     inputs = facts["inputs"]
     settings = inputs.get("recipe") or {k: v for k, v in inputs.items() if k != "data"}
+    how = facts["how"]
     return {
         "kind": facts["kind"],
-        **({"cache": facts["cache"][:16]} if "cache" in facts else {}),
-        **settings,
         "kept epoch": facts["best_epoch"],
-        "trained on": f"{facts['how']['device']}, torch {facts['how']['torch']}, "
-        f"{facts['how']['threads']} threads",
+        "trained on": f"{how['device']}, torch {how['torch']}, {how['threads']} threads",
+        "cache": facts.get("cache", "")[:16],
+        **settings,
     }
