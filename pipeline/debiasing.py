@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stores.dataset import DataSet
-from stores.grid import clip_span, move_rows, resample
 from stores.seeds import generator
 from student.batches import Gatherer, epoch_order
 from student.inputs import Inputs, Outputs
 from student.losses import gt_cross_entropy
+from student.moving import Mover
 from student.network import Network
 from student.recipe import Recipe
 from student.retrieval import retrieve, score_pairs
@@ -49,15 +49,17 @@ class Teaching:
         self.network, self.data, self.recipe, self.device = network, data, recipe, device
         self.debias, self.moved_span_loss = debias, moved_span_loss
         characters = network.shape["characters"]
-        self.rows, self.pairs = data.rows("train"), data.pairs["train"]
-        self.gatherer = Gatherer(data, self.rows, characters=characters, device=device)
-        self.num_batches = math.ceil(len(self.pairs) / recipe.batch)
+        rows = data.rows("train")
+        self.num_rows = len(rows.ids)
+        self.num_batches = math.ceil(self.num_rows / recipe.batch)
+        self.gatherer = Gatherer(data, rows, characters=characters, device=device)
+        self.mover = Mover(data, rows, data.pairs["train"])
         self.validation = data.rows("val") if data.pairs.get("val") else None
 
     def batches(self, epoch: int) -> Iterator[TeacherBatch]:
         recipe = self.recipe
         rng = generator(recipe.seed, "moved moments", epoch)
-        for index_N in epoch_order(len(self.pairs), recipe.batch, seed=recipe.seed, epoch=epoch):
+        for index_N in epoch_order(self.num_rows, recipe.batch, seed=recipe.seed, epoch=epoch):
             inputs, gt_N2 = self.gatherer.inputs(index_N, trim=True), self.gatherer.gt(index_N)
             moved = self._moved(index_N, rng) if self.debias else None
             yield TeacherBatch(inputs, gt_N2, moved)
@@ -66,31 +68,10 @@ class Teaching:
         self, index_N: npt.NDArray[np.intp], rng: np.random.Generator
     ) -> tuple[Inputs, Tensor]:
         """Return the batch with every moment moved to a uniform place, and the moved labels."""
-        features_NTD = np.zeros(
-            (len(index_N), self.data.num_clips, self.data.num_channels), dtype=np.float16
-        )
-        gt_N2 = np.empty((len(index_N), 2), dtype=np.int64)
-        for place, row in enumerate(index_N):
-            grid_mD, gt_N2[place] = self._moved_view(int(row), rng)
-            features_NTD[place, : len(grid_mD)] = grid_mD
-        inputs = self.gatherer.inputs_of(index_N, torch.from_numpy(features_NTD), trim=True)
-        return inputs, torch.from_numpy(gt_N2).to(self.device)
-
-    def _moved_view(
-        self, row: int, rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
-        """Return a pair's features on the grid with its moment moved, and its new clips."""
-        pair, video = self.pairs[row], int(self.rows.video[row])
-        rows_nD, num_clips = self.data.raw_rows(video), int(self.rows.clips[row])
-        (start_s, end_s), length_s = pair.windows[0], pair.duration_s
-        n = len(rows_nD)
-        first, last = (int(i) for i in clip_span(start_s, end_s, length_s, n))
-        at = int(rng.integers(n - (last - first)))  # every place where the block still fits
-        shift_s = (at - first) * length_s / n
-        moved_nD = move_rows(rows_nD, first, last + 1, at)
-        start_s, end_s = max(start_s, 0.0) + shift_s, min(end_s, length_s) + shift_s
-        s, e = clip_span(start_s, end_s, length_s, num_clips)
-        return resample(moved_nD, self.data.num_clips, grid=self.data.grid), (int(s), int(e))
+        views = self.mover.views(index_N, lambda _, places: int(rng.integers(places)))
+        features_NTD = torch.from_numpy(views.features_NTD)
+        inputs = self.gatherer.inputs_of(index_N, features_NTD, trim=True)
+        return inputs, torch.from_numpy(views.gt_N2).to(self.device)
 
     def losses(self, batch: TeacherBatch, epoch: int) -> dict[str, Tensor]:
         clips_NT = batch.inputs.clips_NT

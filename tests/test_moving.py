@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from stores.grid import clip_span
+from student.moving import Mover
+
+ACTIONS = ("jump", "run", "swim", "climb")
+
+
+@pytest.fixture
+def mover(data):
+    return Mover(data, data.rows("train"), data.pairs["train"])
+
+
+def test_a_moved_view_holds_the_same_rows(mover, data):
+    """The moment's rows lie as one block where the new label says; its length in seconds stays."""
+    rng = np.random.default_rng(0)
+    views = mover.views(np.arange(40), lambda _, places: int(rng.integers(places)))
+    moves = set()
+    for row in range(40):
+        pair, (s, e) = data.pairs["train"][row], views.gt_N2[row]
+        raised = views.features_NTD[row, :, ACTIONS.index(pair.query.split()[-1])] > 1.0
+        start_s, end_s = views.windows_N2[row]
+
+        assert raised[s + 1 : e].all()  # the edges may be mixed with their neighbours
+        assert end_s - start_s == pytest.approx(pair.windows[0][1] - pair.windows[0][0])
+        assert 0 <= start_s < end_s <= pair.duration_s + 1e-9
+        assert (s, e) == clip_span(start_s, end_s, pair.duration_s, 16)
+        moves.add(round(start_s - pair.windows[0][0], 1))
+    assert len(moves) > 8
+
+
+def test_put_back_where_it_was_nothing_changes(mover, data):
+    """Drawn to its own place, a moment's view is the video itself and the label its own."""
+    rows = data.rows("train")
+    first = {}
+    for row in range(8):
+        pair = data.pairs["train"][row]
+        n = len(data.raw_rows(int(rows.video[row])))
+        first[row] = int(clip_span(*pair.windows[0], pair.duration_s, n)[0])
+    views = mover.views(np.arange(8), lambda row, places: first[row])
+
+    np.testing.assert_array_equal(views.features_NTD, data.features[rows.video[:8]])
+    np.testing.assert_array_equal(views.gt_N2, rows.gt[:8])
+
+
+def test_every_place_is_offered(mover, data):
+    """A moment of 3 of 12 rows has 10 places, from the first row to the last that it fits."""
+    offered = {}
+    mover.views(np.arange(96), lambda row, places: offered.setdefault(row, places) * 0)
+    rows = data.rows("train")
+    for row, places in offered.items():
+        pair = data.pairs["train"][row]
+        n = len(data.raw_rows(int(rows.video[row])))
+        start_s, end_s = pair.windows[0]
+
+        assert places == n - round((end_s - start_s) / 0.5) + 1
