@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import click
@@ -131,6 +132,13 @@ def test_stage_is_a_module():
         tree = ast.parse((ROOT / "pipeline" / f"{name}.py").read_text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         assert name in functions
+
+
+def test_make_alone_prints_help():
+    """`make` without a target lists every target and does nothing else."""
+    told = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert set(re.findall(r"^  make ([a-z-]+) ", told, flags=re.MULTILINE)) == TARGETS
 
 
 def test_constraints_pin_every_dependency():
