@@ -22,7 +22,7 @@ from student.losses import gt_cross_entropy
 from student.moving import Mover
 from student.network import Network
 from student.recipe import Recipe
-from student.retrieval import retrieve, score_pairs
+from student.validation import Validation
 
 
 class TeacherBatch(NamedTuple):
@@ -54,7 +54,7 @@ class Teaching:
         self.num_batches = math.ceil(self.num_rows / recipe.batch)
         self.gatherer = Gatherer(data, rows, characters=characters, device=device)
         self.mover = Mover(data, rows, data.pairs["train"])
-        self.validation = data.rows("val") if data.pairs.get("val") else None
+        self.validation = Validation(data)
 
     def batches(self, epoch: int) -> Iterator[TeacherBatch]:
         recipe = self.recipe
@@ -94,11 +94,8 @@ class Teaching:
     def diagnostics(self) -> dict[str, float]:
         return {}
 
-    def validate(self) -> dict[str, float] | None:
-        if self.validation is None:
-            return None
-        spans, _ = retrieve(self.network, self.data, self.validation, device=self.device)
-        return score_pairs(spans, self.data.pairs["val"])
+    def validate(self) -> dict[str, dict[str, float]]:
+        return self.validation.scores(self.network, device=self.device)
 
 
 def span_loss(outputs: Outputs, gt_N2: Tensor, clips_NT: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from student.floors import floors
 from student.forward import resolve_device
 from student.model import Model, load_model
 from student.retrieval import retrieve, score_pairs
+from student.validation import MOVED, VAL, MovedSplit
 
 log = logging.getLogger("refkd")
 
@@ -27,7 +28,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the scores of a model folder on splits (all but train if none is named), in percent.
 
-    {"splits": {name: {"pairs", "R1@0.3", ..., "mIoU", "floors": {name: scores}}}, "simulated"}.
+    {"splits": {name: {"pairs", "R1@0.3", ..., "mIoU", "floors": {name: scores}}}, "simulated"};
+    where val is scored, "val_moved" holds the same of its pairs with their moments moved.
     `predictions` is a file for one window per pair, in moment-detr's jsonl layout. Raises
     RefkdError if a split is unknown or the model does not fit the data.
     """
@@ -41,6 +43,7 @@ def evaluate(
     found = {split: _split_scores(asked, dataset, split, device=device) for split in chosen}
     if predictions is not None:
         write_predictions(predictions, [row for _, rows in found.values() for row in rows])
+    moved = MovedSplit(dataset) if VAL in chosen else None
     return {
         "model": str(model),
         "seal": asked.seal,
@@ -48,6 +51,7 @@ def evaluate(
         "cache": asked.facts.get("cache"),
         "simulated": dataset.simulated,
         "splits": {split: scores for split, (scores, _) in found.items()},
+        **({} if moved is None else {MOVED: _moved_scores(asked, dataset, moved, device=device)}),
     }
 
 
@@ -73,3 +77,13 @@ def _split_scores(
     scores: dict[str, Any] = dict(score_pairs(spans, pairs))
     scores["floors"] = floors(dataset.pairs.get("train"), pairs)
     return scores, predicted
+
+
+def _moved_scores(
+    model: Model, dataset: DataSet, moved: MovedSplit, *, device: str
+) -> dict[str, Any]:
+    """Return the scores of the val pairs with their moments moved, with their own floors."""
+    spans, _ = retrieve(model.network, dataset, moved.rows, device=device, features=moved.features)
+    scores: dict[str, Any] = dict(score_pairs(spans, moved.pairs))
+    scores["floors"] = floors(dataset.pairs.get("train"), moved.pairs)
+    return scores

@@ -21,9 +21,9 @@ from student.losses import gt_cross_entropy, side_loss, span_kl
 from student.network import Network
 from student.observations import Observations
 from student.recipe import Recipe
-from student.retrieval import retrieve, score_pairs
 from student.spans import masked_softmax
 from student.targets import student_targets
+from student.validation import Validation
 
 
 class Lesson(NamedTuple):
@@ -57,7 +57,7 @@ class Distillation:
         self.num_rows = len(rows.ids)
         self.num_batches = math.ceil(self.num_rows / recipe.batch)
         self.num_warm = math.ceil(round(recipe.warmup * recipe.epochs, 9))
-        self.validation = data.rows("val") if data.pairs.get("val") else None
+        self.validation = Validation(data)
         self.observed = Observations(recipe.teachers)
 
     def batches(self, epoch: int) -> Iterator[Lesson]:
@@ -133,8 +133,5 @@ class Distillation:
     def diagnostics(self) -> dict[str, float]:
         return self.observed.take()
 
-    def validate(self) -> dict[str, float] | None:
-        if self.validation is None:
-            return None
-        spans, _ = retrieve(self.network, self.data, self.validation, device=self.device)
-        return score_pairs(spans, self.data.pairs["val"])
+    def validate(self) -> dict[str, dict[str, float]]:
+        return self.validation.scores(self.network, device=self.device)

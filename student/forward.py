@@ -3,18 +3,20 @@
 Shapes: N rows, B = 2 boundaries, T clips.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from stores.dataset import DataSet, Rows
 from stores.errors import RefkdError
 from student.batches import Gatherer
 from student.network import Network
 
+Features = Callable[[npt.NDArray[np.intp]], Tensor]
 BLOCK_ROWS = {"cpu": 32, "cuda": 512}
 
 
@@ -58,11 +60,13 @@ def model_logits(
     *,
     device: str = "cpu",
     precision: str = "float32",
+    features: Features | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the raw logits of rows lo to hi, [hi - lo, 2, T], 0 on padded clips.
 
     Rows go in blocks of `block_rows(device)`, the last one filled up with its last row; on a CPU
     with one thread. So each row's bits are the same whatever lo (a multiple of the block) and hi.
+    `features` returns the features of rows, [N, T, D] float16, in place of the data set's.
     """
     assert not network.training, "logits are asked of a network in evaluation mode"
     size = block_rows(device)
@@ -73,7 +77,8 @@ def model_logits(
         for first in range(lo, hi, size):
             count = min(size, hi - first)
             index_N = np.minimum(np.arange(first, first + size), first + count - 1)
-            inputs = gatherer.inputs(index_N)
+            shown = gatherer.features(index_N) if features is None else features(index_N)
+            inputs = gatherer.inputs_of(index_N, shown)
             block = network(inputs).logits_NBT.float().masked_fill(~inputs.clips_NT[:, None], 0.0)
             logits_NBT[first - lo : first - lo + count] = block[:count].cpu().numpy()
     return logits_NBT

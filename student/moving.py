@@ -38,20 +38,26 @@ class Mover:
         features_NTD = np.zeros((count, num_clips, num_channels), dtype=np.float16)
         windows_N2 = np.empty((count, 2))
         for place, row in enumerate(index_N):
-            moved_nD, windows_N2[place] = self._move(int(row), draw)
+            first, last, at, windows_N2[place] = self._move(int(row), draw)
+            moved_nD = move_rows(self._raw(int(row)), first, last + 1, at)
             grid_mD = resample(moved_nD, num_clips, grid=self.data.grid)
             features_NTD[place, : len(grid_mD)] = grid_mD
         durations_s = self.rows.durations_s[index_N]
         s, e = clip_span(windows_N2[:, 0], windows_N2[:, 1], durations_s, self.rows.clips[index_N])
         return MovedViews(features_NTD, np.stack([s, e], axis=1), windows_N2)
 
-    def _move(self, row: int, draw: Draw) -> tuple[npt.NDArray[np.floating], tuple[float, float]]:
-        """Return a pair's raw rows with its moment moved, and the moved window in seconds."""
-        rows_nD = self.data.raw_rows(int(self.rows.video[row]))
-        length_s, n = float(self.rows.durations_s[row]), len(rows_nD)
-        start_s, end_s = self.windows_N2[row]
+    def windows(self, index_N: npt.NDArray[np.intp], draw: Draw) -> npt.NDArray[np.float64]:
+        """Return the moved windows of some rows in seconds, [N, 2], without reading features."""
+        return np.array([self._move(int(row), draw)[3] for row in index_N]).reshape(-1, 2)
+
+    def _raw(self, row: int) -> npt.NDArray[np.float16]:
+        return self.data.raw_rows(int(self.rows.video[row]))
+
+    def _move(self, row: int, draw: Draw) -> tuple[int, int, int, tuple[float, float]]:
+        """Return a moment's first and last raw row, its new first row, and its new window."""
+        length_s, n = float(self.rows.durations_s[row]), len(self._raw(row))
+        start_s, end_s = self.windows_N2[row].tolist()
         first, last = (int(i) for i in clip_span(start_s, end_s, length_s, n))
         at = draw(row, n - (last - first))  # every place where the block still fits
         shift_s = (at - first) * length_s / n
-        window = max(start_s, 0.0) + shift_s, min(end_s, length_s) + shift_s
-        return move_rows(rows_nD, first, last + 1, at), window
+        return first, last, at, (max(start_s, 0.0) + shift_s, min(end_s, length_s) + shift_s)

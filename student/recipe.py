@@ -10,7 +10,7 @@ PREDICTORS = ("rnn", "transformer")
 RECTIFICATIONS = ("mixed", "pure-gt", "window", "none")
 GRANULARITIES = ("sample", "dataset", "fixed")
 AUGMENTATIONS = ("none", "translate")
-SELECTIONS = ("val",)
+SELECTIONS = {"val": ("val",), "val+moved": ("val", "val_moved")}  # splits whose mean mIoU decides
 TEACHER_KNOBS = (
     "backbone",
     "hidden",
@@ -84,7 +84,7 @@ class Recipe:
     augment_prob: float = _knob(
         0.5, "probability that a pair is augmented in an epoch", least=0.0, most=1.0
     )
-    select: str = _knob("val", "split whose mIoU chooses the epoch", choices=SELECTIONS)
+    select: str = _knob("val", "split whose mIoU chooses the epoch", choices=tuple(SELECTIONS))
 
     def __post_init__(self) -> None:
         for knob in fields(self):

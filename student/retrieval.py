@@ -12,7 +12,7 @@ import torch
 from stores.annotations import Pair
 from stores.dataset import DataSet, Rows
 from stores.grid import span_seconds
-from student.forward import block_rows, model_logits
+from student.forward import Features, block_rows, model_logits
 from student.inputs import length_mask
 from student.metrics import scores
 from student.network import Network
@@ -20,14 +20,22 @@ from student.spans import decode_spans, masked_log_softmax
 
 
 def retrieve(
-    network: Network, data: DataSet, rows: Rows, *, device: str
+    network: Network,
+    data: DataSet,
+    rows: Rows,
+    *,
+    device: str,
+    features: Features | None = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the best span of each row in seconds, [N, 2], and its probability, [N]."""
+    """Return the best span of each row in seconds, [N, 2], and its probability, [N].
+
+    `features` stands in for the data set's, as in `model_logits`.
+    """
     spans, chances = [np.empty((0, 2))], [np.empty(0)]
     step = block_rows(device) * 8
     for lo in range(0, len(rows.ids), step):
         hi = min(lo + step, len(rows.ids))
-        logits_NBT = model_logits(network, data, rows, lo, hi, device=device)
+        logits_NBT = model_logits(network, data, rows, lo, hi, device=device, features=features)
         clips_N = rows.clips[lo:hi].astype(np.int64)
         clip_N2, chance_N = decode(logits_NBT, clips_N)
         spans.append(clip_seconds(clip_N2, rows.durations_s[lo:hi], clips_N))

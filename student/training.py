@@ -22,7 +22,7 @@ from student.batches import prefetch
 from student.checkpoint import load_checkpoint, save_checkpoint
 from student.forward import intra_op_threads
 from student.network import Network
-from student.recipe import Recipe
+from student.recipe import SELECTIONS, Recipe
 
 log = logging.getLogger("refkd")
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
@@ -44,8 +44,8 @@ class Task(Protocol[Batch]):
     def diagnostics(self) -> dict[str, float]:
         """Return the means of what was observed since the last call, and forget it."""
 
-    def validate(self) -> dict[str, float] | None:
-        """Return the scores of the validation split, in percent, or None if there is none."""
+    def validate(self) -> dict[str, dict[str, float]]:
+        """Return the scores of each validation split, in percent; {} if there is none."""
 
 
 @dataclass
@@ -95,7 +95,7 @@ def train(
             _check_finite(entry, name, recipe)
             progress.history.append(entry)
             if progress.best_epoch == 0 or _better(
-                entry, progress.history[progress.best_epoch - 1]
+                entry, progress.history[progress.best_epoch - 1], recipe.select
             ):
                 progress.best_epoch = epoch + 1
                 progress.best_weights = {k: v.clone() for k, v in network.state_dict().items()}
@@ -111,8 +111,9 @@ def describe_epoch(entry: dict[str, Any], epochs: int) -> str:
     """Return one line: the epoch, each loss term, and the validation scores if there are any."""
     parts = [f"epoch {entry['epoch']}/{epochs}"]
     parts += [f"{term} {value:.4f}" for term, value in entry["losses"].items()]
-    if entry["val"] is not None:
-        parts += [f"val {measure} {entry['val'][measure]:.2f}" for measure in ("mIoU", "R1@0.7")]
+    for split in ("val", "val_moved"):
+        if entry[split] is not None:
+            parts.append(f"{split} mIoU {entry[split]['mIoU']:.2f}")
     return "  ".join(parts)
 
 
@@ -123,16 +124,22 @@ def _entry(task: Task[Batch], epoch: int, sums: dict[str, Tensor]) -> dict[str, 
         "epoch": epoch + 1,
         "losses": losses,
         "diagnostics": task.diagnostics(),
-        "val": task.validate(),
+        "val": None,
+        "val_moved": None,
+        **task.validate(),
     }
 
 
-def _better(entry: dict[str, Any], best: dict[str, Any]) -> bool:
-    """Return whether an epoch replaces the best: by val mIoU, then R1@0.7; the later without val."""
+def _better(entry: dict[str, Any], best: dict[str, Any], select: str) -> bool:
+    """Return whether an epoch replaces the best: by mean mIoU, then mean R1@0.7; the later without val."""
     if entry["val"] is None:
         return True
-    now, before = ((e["val"]["mIoU"], e["val"]["R1@0.7"]) for e in (entry, best))
-    return bool(now > before)
+    splits = SELECTIONS[select]
+    now, before = (
+        [sum(e[split][measure] for split in splits) for measure in ("mIoU", "R1@0.7")]
+        for e in (entry, best)
+    )
+    return now > before
 
 
 def _check_finite(entry: dict[str, Any], name: str, recipe: Recipe) -> None:

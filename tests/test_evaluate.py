@@ -22,6 +22,20 @@ def test_every_split_but_train_beside_its_floors(teacher_folders, data_folder):
         }
 
 
+def test_moved_validation_stands_apart(teacher_folders, data_folder):
+    """Scored where val is, with floors of its own; asked for the tests alone it is not made."""
+    both = evaluate(teacher_folders["id"], data_folder, splits=["val", "test_iid"], device="cpu")
+
+    assert both["splits"].keys() == {"val", "test_iid"}
+    whole = "whole video"  # moments keep their lengths, so the whole video scores alike
+    assert both["val_moved"]["floors"][whole]["mIoU"] == pytest.approx(
+        both["splits"]["val"]["floors"][whole]["mIoU"]
+    )
+    assert both["val_moved"]["mIoU"] != both["splits"]["val"]["mIoU"]
+    alone = evaluate(teacher_folders["id"], data_folder, splits=["test_iid"], device="cpu")
+    assert "val_moved" not in alone
+
+
 def test_an_unknown_split_is_refused(teacher_folders, data_folder):
     """It names those that the data set has."""
     with pytest.raises(

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import logging
 
@@ -48,7 +49,10 @@ class Line:
 
     def validate(self):
         assert not self.network.training
-        return None if self.val is None else {"mIoU": self.val[self.epoch], "R1@0.7": 0.0}
+        if self.val is None:
+            return {}
+        moved = {"mIoU": 10.0 * (self.epoch == 3), "R1@0.7": 0.0}
+        return {"val": {"mIoU": self.val[self.epoch], "R1@0.7": 0.0}, "val_moved": moved}
 
 
 def run(task, path, recipe=RECIPE):
@@ -81,6 +85,14 @@ def test_the_best_epoch_is_kept(tmp_path, val, best, caplog):
 
     assert progress.best_epoch == best
     assert ("no val split, so the last epoch is kept" in caplog.text) == (val is None)
+
+
+def test_selection_by_val_and_val_moved(tmp_path):
+    """Val alone prefers epoch 2 (4 against 2); the mean with val_moved prefers epoch 4 (2 + 10)."""
+    val = (1.0, 4.0, 3.0, 2.0)
+    both = dataclasses.replace(RECIPE, select="val+moved")
+
+    assert run(Line(val=val), tmp_path, both).best_epoch == 4
 
 
 def test_best_weights_are_those_of_the_best_epoch(tmp_path):
@@ -127,7 +139,8 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 
 def test_one_line_names_every_term():
     """Epoch, each loss, then validation."""
-    entry = {"epoch": 2, "losses": {"kl": 1.5, "side": 0.25}, "val": {"mIoU": 40.0, "R1@0.7": 10.0}}
+    entry = {"epoch": 2, "losses": {"kl": 1.5, "side": 0.25}, "val": None}
+    entry |= {"val": {"mIoU": 40.0}, "val_moved": {"mIoU": 30.0}}
 
-    expected = "epoch 2/9  kl 1.5000  side 0.2500  val mIoU 40.00  val R1@0.7 10.00"
+    expected = "epoch 2/9  kl 1.5000  side 0.2500  val mIoU 40.00  val_moved mIoU 30.00"
     assert describe_epoch(entry, 9) == expected
