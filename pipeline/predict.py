@@ -11,6 +11,7 @@ from stores.dataset import encode_words
 from stores.errors import RefkdError
 from stores.features import read_features
 from stores.grid import resample, span_seconds
+from stores.rows import half_precision
 from stores.words import WordFile, open_words, tokenize
 from student.batches import WordTable
 from student.forward import intra_op_threads, resolve_device
@@ -44,6 +45,7 @@ def predict(
     asked = load_model(model, device=device)
     facts = asked.facts
     rows_nD = read_features(features, channels=facts["num_channels"])
+    rows_nD = half_precision(features.stem, rows_nD)  # as in a data set
     grid_mD = resample(rows_nD, facts["num_clips"], grid=facts["grid"])
     word_file = _training_words(facts, words)
     inputs = _inputs(facts, grid_mD, query, word_file).to(device)

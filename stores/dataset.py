@@ -10,6 +10,7 @@
     channels.npy    float32 [2, D]     mean and deviation of each channel over raw training rows
     rows.npy        float16 [R, D]     raw rows of all videos, one video after the other
     grid.npy        float16 [V, T, D]  rows on the clip grid, zero past a video's last clip
+    .words.json     where the word vectors lay (not sealed)
     .stamps.json    size, time and place of the two big files when last found intact (not sealed)
 
 Shapes: N pairs, V videos, R rows, T clips, D channels, L words, M types, W vector, C characters.
@@ -36,6 +37,7 @@ __all__ = ["DataSet", "Lexicon", "Rows", "encode_words", "open_dataset"]
 
 FORMAT, VERSION = "refkd-data", 1
 STAMPS = ".stamps.json"
+WORDS_PATH = ".words.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +97,12 @@ class DataSet:
 
     @property
     def word_file(self) -> dict[str, Any]:
-        """Name, sha256, width and path (None if packaged) of the word vectors."""
-        return dict(self.manifest["word_file"])
+        """Name, sha256, width and last known path (None if packaged) of the word vectors."""
+        try:
+            path = json.loads((self.folder / WORDS_PATH).read_bytes())
+        except (OSError, ValueError):
+            path = None
+        return {**self.manifest["word_file"], "path": path}
 
     def rows(self, *splits: str) -> Rows:
         """Return the pairs of these splits (of all, if none is named), sorted by (split, id).

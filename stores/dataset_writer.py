@@ -19,10 +19,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stores.dataset import FORMAT, VERSION
+from stores.dataset import FORMAT, VERSION, WORDS_PATH
 from stores.defects import count_defects
 from stores.errors import RefkdError
-from stores.files import describe_change, locked, publish, read_seal, remove_folder, seal_folder
+from stores.files import (
+    describe_change,
+    locked,
+    publish,
+    read_seal,
+    remove_folder,
+    seal_folder,
+    write_json,
+)
 from stores.fingerprints import canonical_json, digest
 from stores.grid import clip_span, grid_length
 from stores.lexicon import MOST_WORDS, encode_words, most_chars, most_words, word_types
@@ -90,7 +98,8 @@ def write_dataset(
 ) -> Path:
     """Write a data set folder whole and return it; the caller holds `data_lock(out)`.
 
-    The word file's path and `facts` go into the manifest but do not count as inputs.
+    `facts` go into the manifest but do not count as inputs; the word file's path stands outside it,
+    so that the seal does not depend on where inputs lay.
     Raises RefkdError if a pair stands twice or a value of a video does not fit float16.
     """
     ordered = sorted((pair for some in pairs.values() for pair in some), key=pair_key)
@@ -127,16 +136,12 @@ def write_dataset(
             "simulated": simulated,
             "features": features,
             "inputs": dict(inputs),
-            "word_file": {
-                "name": words.name,
-                "sha256": words.sha256,
-                "width": words.width,
-                "path": words.path and str(Path(words.path).resolve()),
-            },
+            "word_file": {"name": words.name, "sha256": words.sha256, "width": words.width},
             "counts": counts,
             "defects": defects,
         }
         seal_folder(folder, written)
+        write_json(folder / WORDS_PATH, words.path and str(Path(words.path).resolve()))
     return out
 
 
