@@ -12,9 +12,9 @@ CACHES ?= caches
 RUNS ?= runs
 REPORT ?= report.html
 NAMED = --teacher id=$(TEACHERS)/id --teacher ood=$(TEACHERS)/ood
-# A cache and a run are named by their digests, so their stages are asked: they answer at once when finished.
-CACHE ?= $(shell $(REFKD) cache $(DATA) $(CACHES) $(NAMED) $(CACHE_ARGS))
-MODEL ?= $(shell $(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS))
+# Caches and runs are named by digests; `make cache` and `make distill` note the last one.
+CACHE ?= $(shell cat $(CACHES)/.last)
+MODEL ?= $(shell cat $(RUNS)/.last)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill evaluate predict score report
@@ -65,18 +65,18 @@ teach: setup ## Train both teachers on DATA= into TEACHERS=
 	$(REFKD) teach $(DATA) $(TEACHERS)/id --bias id $(TEACH_ARGS) && $(REFKD) teach $(DATA) $(TEACHERS)/ood --bias ood $(TEACH_ARGS)
 
 cache: setup ## Write what TEACHERS= say about DATA= into CACHES=
-	$(REFKD) cache $(DATA) $(CACHES) $(NAMED) $(CACHE_ARGS)
+	mkdir -p $(CACHES) && $(REFKD) cache $(DATA) $(CACHES) $(NAMED) $(CACHE_ARGS) > $(CACHES)/.last && cat $(CACHES)/.last
 
-weigh: setup ## Write the introspective weights of CACHE=
+weigh: setup ## Write the introspective weights of CACHE= (the last one)
 	$(REFKD) weigh $(CACHE) $(WEIGH_ARGS)
 
 verify: setup ## Forward some rows of CACHE= again and compare
 	$(REFKD) verify $(CACHE) $(DATA) $(NAMED) $(VERIFY_ARGS)
 
 distill: setup ## Train a student on DATA= from CACHE= into RUNS=
-	$(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS)
+	mkdir -p $(RUNS) && $(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS) > $(RUNS)/.last && cat $(RUNS)/.last
 
-evaluate: setup ## Score MODEL= on DATA=
+evaluate: setup ## Score MODEL= (the last run) on DATA=
 	$(REFKD) evaluate $(MODEL) $(DATA) $(EVALUATE_ARGS)
 
 predict: setup ## Find QUERY= in the video FEATURES= of DURATION= seconds with MODEL=
