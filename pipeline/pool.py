@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from pathlib import Path
@@ -27,7 +27,8 @@ def run_units(
 ) -> Iterator[Written]:
     """Write the chunks of all units into a Zarr group and yield each unit when it is done.
 
-    `open_forward` is called once in each process that does work.
+    `open_forward` is called once in each process that does work. After an error, units that are
+    under way are still yielded, so that no work is lost, before it is raised.
     """
     if workers == 1 or len(units) <= 1:
         if units:
@@ -41,8 +42,8 @@ def run_units(
         initargs=(open_forward, folder, layout),
     )
     try:
-        for future in as_completed([executor.submit(_work, unit) for unit in units]):
-            yield future.result()
+        futures = [executor.submit(_work, unit) for unit in units]
+        yield from _in_order_of_completion(futures)
     except BrokenProcessPool:
         raise RefkdError(
             "a worker process died, perhaps for lack of memory; run the command again to resume, "
@@ -50,6 +51,23 @@ def run_units(
         ) from None
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _in_order_of_completion(futures: list[Future[Written]]) -> Iterator[Written]:
+    """Yield results as they come; after an error start nothing new, and raise it at the end."""
+    failure: BaseException | None = None
+    for future in as_completed(futures):
+        if future.cancelled():
+            continue
+        error = future.exception()
+        if error is None:
+            yield future.result()
+        elif failure is None:
+            failure = error
+            for other in futures:
+                other.cancel()
+    if failure is not None:
+        raise failure
 
 
 class _Worker:

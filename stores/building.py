@@ -131,6 +131,7 @@ class Building:
                 "key": array.key,
                 "inputs": array.inputs,
                 "teacher": array.teacher_seal,
+                "trained": array.trained,
                 "built": self._done[name, 0].built,
             }
             for name, array in plan.arrays.items()
@@ -145,6 +146,7 @@ class Building:
             "data": plan.data_seal,
             "simulated": plan.simulated,
             "splits": plan.samples.split_names,
+            "id_bytes": plan.samples.id_bytes,
             "num_rows": layout.num_rows,
             "num_clips": layout.row_shape[1],
             "rows_per_chunk": layout.rows_per_chunk,

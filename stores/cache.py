@@ -25,8 +25,8 @@ from stores.errors import RefkdError
 from stores.files import MANIFEST, describe_change, read_seal
 from stores.fingerprints import SHORT, bytes_digest
 from stores.rowarrays import RowArray
-from stores.samples import decode_ids
-from stores.verified import open_array, open_group
+from stores.samples import decode_ids, sample_specs
+from stores.verified import open_group
 
 FORMAT = "refkd-cache"
 BUILDING = ".building"  # folder beside the caches for work that is not finished
@@ -80,7 +80,7 @@ class Cache:
     @cached_property
     def group(self) -> zarr.Group:
         """The cache as a Zarr group, for any reader of Zarr; it reads checked bytes only."""
-        return open_group(self.folder, self.read)
+        return open_group(self.folder, self.manifest["files"], self.read)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -113,18 +113,16 @@ class Cache:
         return logits_NBT
 
     def chunk(self, teacher: str, chunk: int) -> Logits:
-        """Return the logits of one chunk's rows, shape (rows, 2, T)."""
-        layout = self.layout
-        lo, hi = layout.span(chunk)
-        if layout.codec == "raw":  # the file is the array itself, then four bytes of checksum
-            data = self.read(f"{logits_name(teacher)}/{layout.chunk_file(chunk)}")
-            assert data is not None, "a chunk that is not listed is an error"
-            flat = np.frombuffer(data, layout.dtype, count=int(np.prod(layout.chunk_shape)))
-            return flat.reshape(layout.chunk_shape)[: hi - lo]
-        if teacher not in self._arrays:
-            self._arrays[teacher] = open_array(self.group, logits_name(teacher))
-        rows: Logits = np.asarray(self._arrays[teacher][lo:hi])
+        """Return the logits of one chunk's rows, shape (rows, 2, T), read-only."""
+        rows: Logits = self.rows(logits_name(teacher), self.layout, chunk)
         return rows
+
+    def rows(self, name: str, spec: RowArray, chunk: int) -> npt.NDArray[Any]:
+        """Return the rows of one chunk of an array."""
+        file = f"{name}/{spec.chunk_file(chunk)}"
+        data = self.read(file)
+        assert data is not None, "a chunk that is not listed is an error"
+        return spec.rows(chunk, data)
 
     def read(self, name: str) -> bytes | None:
         """Return a file's bytes after checking their digest; None if no file of this name belongs here.
@@ -163,12 +161,11 @@ class Cache:
             samples = f"rows {lo} to {hi - 1}"
         return f"chunk {chunk} of teacher {teacher} ({samples})"
 
-    @cached_property
-    def _arrays(self) -> dict[str, "zarr.Array[Any]"]:
-        return {}
-
     def _samples(self, name: str) -> npt.NDArray[Any]:
-        return np.asarray(open_array(self.group, f"samples/{name}")[...])
+        specs = sample_specs(self.num_rows, self.manifest["id_bytes"])
+        spec = specs[f"samples/{name}"]
+        chunks = range(spec.num_chunks)
+        return np.concatenate([self.rows(f"samples/{name}", spec, chunk) for chunk in chunks])
 
     def __reduce__(self) -> tuple[Callable[..., "Cache"], tuple[Path, str]]:
         return _reopen, (self.folder, self.seal)

@@ -8,13 +8,16 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numcodecs
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from zarr.codecs.numcodecs import LZ4, Shuffle
 
 from stores.errors import RefkdError
 
+CHECKSUM_BYTES = 4
 _COMPRESSORS: dict[str, Callable[[int], list[BytesBytesCodec]]] = {  # from the bytes of one value
     "raw": lambda size: [],
     "zstd": lambda size: [ZstdCodec(level=1)],
@@ -22,6 +25,16 @@ _COMPRESSORS: dict[str, Callable[[int], list[BytesBytesCodec]]] = {  # from the 
     "blosc": lambda size: [BloscCodec(typesize=size, cname="lz4", clevel=5, shuffle="shuffle")],
     "shuffle-zstd": lambda size: [Shuffle(elementsize=size), ZstdCodec(level=1)],
     "shuffle-lz4": lambda size: [Shuffle(elementsize=size), LZ4()],
+}
+_DECODERS: dict[
+    str, Callable[[int], list[Any]]
+] = {  # the same without zarr's event loop, last first
+    "raw": lambda size: [],
+    "zstd": lambda size: [numcodecs.Zstd()],
+    "gzip": lambda size: [numcodecs.GZip()],
+    "blosc": lambda size: [numcodecs.Blosc()],
+    "shuffle-zstd": lambda size: [numcodecs.Zstd(), numcodecs.Shuffle(size)],
+    "shuffle-lz4": lambda size: [numcodecs.LZ4(), numcodecs.Shuffle(size)],
 }
 CODECS = tuple(_COMPRESSORS)
 _FILTERS = threading.RLock()  # warning filters belong to the process, not to the thread
@@ -45,3 +58,14 @@ def unspecified_codecs() -> Iterator[None]:
     with _FILTERS, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Numcodecs codecs are not in")
         yield
+
+
+def decode(name: str, size: int, data: bytes) -> memoryview:
+    """Return the bytes of a chunk's values of `size` bytes from those of its file.
+
+    The file's digest was checked before, so the checksum at its end is left out.
+    """
+    values: Any = memoryview(data)[:-CHECKSUM_BYTES]
+    for codec in _DECODERS[name](size):
+        values = codec.decode(values)
+    return memoryview(values)

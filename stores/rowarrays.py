@@ -14,7 +14,7 @@ from zarr.codecs import BytesCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from stores.codecs import codec_chain, unspecified_codecs
+from stores.codecs import codec_chain, decode, unspecified_codecs
 
 LEAST_ROWS = 32  # one block of a teacher on a CPU
 MOST_ROWS = 2048
@@ -61,6 +61,13 @@ class RowArray:
     def chunk_file(self, chunk: int) -> str:
         """Return the name of a chunk's file inside the array's folder."""
         return "/".join(["c", str(chunk), *("0" for _ in self.row_shape)])
+
+    def rows(self, chunk: int, data: bytes) -> npt.NDArray[Any]:
+        """Return the rows of a chunk from the bytes of its file, which have been checked."""
+        dtype = np.dtype(self.dtype)
+        lo, hi = self.span(chunk)
+        values = np.frombuffer(decode(self.codec, dtype.itemsize, data), dtype.newbyteorder("<"))
+        return values.reshape(self.chunk_shape)[: hi - lo]
 
     def create(
         self, group: zarr.Group, name: str, *, attributes: dict[str, Any] | None = None

@@ -29,6 +29,11 @@ class Samples:
     gt_N2: npt.NDArray[np.int16]
 
     @property
+    def id_bytes(self) -> int:
+        """Bytes of the longest id."""
+        return max(len(name.encode()) for name in self.ids)
+
+    @property
     def split_names(self) -> list[str]:
         """The splits that occur, sorted: what the codes of samples/split stand for."""
         return sorted(set(self.splits))
@@ -43,19 +48,22 @@ def sample_arrays(samples: Samples) -> tuple[dict[str, RowArray], dict[str, npt.
         "samples/clips": samples.clips_N.astype(np.int16),
         "samples/gt": samples.gt_N2.astype(np.int16),
     }
-    dimensions = {"samples/id": ("sample", "byte"), "samples/gt": ("sample", "boundary")}
-    specs = {
-        name: RowArray(
-            num_rows=len(array),
-            row_shape=array.shape[1:],
-            dtype=array.dtype.name,
-            rows_per_chunk=min(len(array), ROWS_PER_CHUNK),
-            codec="zstd",
-            dimensions=dimensions.get(name, ("sample",)),
-        )
-        for name, array in values.items()
+    return sample_specs(len(samples.ids), values["samples/id"].shape[1]), values
+
+
+def sample_specs(num_rows: int, id_bytes: int) -> dict[str, RowArray]:
+    """Return how the arrays of a sample table lie in chunks, by name."""
+
+    def spec(dtype: str, *row_shape: int, dimensions: tuple[str, ...] = ("sample",)) -> RowArray:
+        rows = min(num_rows, ROWS_PER_CHUNK)
+        return RowArray(num_rows, row_shape, dtype, rows, "zstd", dimensions)
+
+    return {
+        "samples/id": spec("uint8", id_bytes, dimensions=("sample", "byte")),
+        "samples/split": spec("uint8"),
+        "samples/clips": spec("int16"),
+        "samples/gt": spec("int16", 2, dimensions=("sample", "boundary")),
     }
-    return specs, values
 
 
 def encode_ids(ids: list[str]) -> npt.NDArray[np.uint8]:

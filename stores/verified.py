@@ -5,29 +5,29 @@ that raises instead.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
 
 import zarr
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
-from stores.codecs import unspecified_codecs
-
 Reader = Callable[[str], bytes | None]
 
 
 class VerifiedStore(WrapperStore[LocalStore]):  # a subclass because zarr calls a store's methods
-    """A read-only folder whose files come from a reader: name in, checked bytes out, None if no file."""
+    """A read-only folder of named files that come from a reader: name in, checked bytes out.
 
-    def __init__(self, folder: Path, read: Reader) -> None:
+    The reader returns None if there is no such file. Files that are not named do not exist.
+    """
+
+    def __init__(self, folder: Path, names: Collection[str], read: Reader) -> None:
         super().__init__(LocalStore(folder, read_only=True))
-        self._folder, self._read = folder, read
+        self._folder, self._names, self._read = folder, names, read
 
     def _with_store(self, store: LocalStore) -> "VerifiedStore":
-        return VerifiedStore(self._folder, self._read)
+        return VerifiedStore(self._folder, self._names, self._read)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -48,18 +48,29 @@ class VerifiedStore(WrapperStore[LocalStore]):  # a subclass because zarr calls 
         for key, prototype, part in requests:
             yield key, await self.get(key, prototype, part)
 
+    async def exists(self, key: str) -> bool:
+        return key in self._names
 
-def open_group(folder: Path, read: Reader) -> zarr.Group:
+    def list(self) -> AsyncIterator[str]:
+        return _each(self._names)
+
+    def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        return _each(name for name in self._names if name.startswith(prefix))
+
+    def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        start = f"{prefix.rstrip('/')}/" if prefix else ""
+        inside = (name[len(start) :] for name in self._names if name.startswith(start))
+        return _each(dict.fromkeys(name.split("/")[0] for name in inside))
+
+
+def open_group(folder: Path, names: Collection[str], read: Reader) -> zarr.Group:
     """Return the Zarr group in a folder, every file of it read through `read`."""
-    return zarr.open_group(VerifiedStore(folder, read), mode="r", zarr_format=3)
+    return zarr.open_group(VerifiedStore(folder, names, read), mode="r", zarr_format=3)
 
 
-def open_array(group: zarr.Group, name: str) -> "zarr.Array[Any]":
-    """Return an array of a group by its path."""
-    with unspecified_codecs():
-        array = group[name]
-    assert isinstance(array, zarr.Array), name
-    return array
+async def _each(names: Iterable[str]) -> AsyncIterator[str]:
+    for name in names:
+        yield name
 
 
 def _part(data: bytes, part: ByteRequest | None) -> bytes:

@@ -32,7 +32,6 @@ from stores.files import (
 )
 from stores.fingerprints import SHORT
 from stores.rowarrays import ChunkEncoder, RowArray, array_files
-from stores.verified import open_array, open_group
 
 FORMAT = "refkd-weights"
 FORMAT_VERSION = 1
@@ -49,13 +48,16 @@ class Weights:
     folder: Path
     seal: str
     manifest: dict[str, Any]
+    spec: RowArray
 
     @cached_property
     def ce(self) -> dict[str, npt.NDArray[np.float32]]:
         """Cross-entropy of each teacher with the ground truth, [N, 2], in the cache's row order."""
-        group = open_group(self.folder, self._read)
-        names = self.manifest["teachers"]
-        return {name: np.asarray(open_array(group, f"ce/{name}")[...]) for name in names}
+        chunks = range(self.spec.num_chunks)
+        return {
+            name: np.concatenate([self._rows(name, chunk) for chunk in chunks])
+            for name in self.manifest["teachers"]
+        }
 
     @property
     def means(self) -> Means:
@@ -63,10 +65,17 @@ class Weights:
         means: Means = self.manifest["means"]
         return means
 
-    def _read(self, name: str) -> bytes | None:
-        if name not in self.manifest["files"] and "/c/" not in name:
-            return None
-        return read_sealed(self.folder, name, self.manifest, repair=REPAIR)
+    def _rows(self, teacher: str, chunk: int) -> npt.NDArray[np.float32]:
+        name = f"ce/{teacher}/{self.spec.chunk_file(chunk)}"
+        data = read_sealed(self.folder, name, self.manifest, repair=REPAIR)
+        rows: npt.NDArray[np.float32] = self.spec.rows(chunk, data)
+        return rows
+
+
+def weights_layout(cache: Cache) -> RowArray:
+    """Return how each teacher's cross-entropies lie in chunks: as the logits do."""
+    layout, dimensions = cache.layout, ("sample", "boundary")
+    return RowArray(layout.num_rows, (2,), "float32", layout.rows_per_chunk, "raw", dimensions)
 
 
 def open_weights(cache: Cache) -> Weights:
@@ -91,25 +100,16 @@ def open_weights(cache: Cache) -> Weights:
         )
     if manifest["cache_seal"] != cache.seal:
         raise RefkdError(f"{place} belongs to another cache than {cache.folder}; {REPAIR}")
-    weights = Weights(folder, found, manifest)
-    assert all(len(ce) == cache.num_rows for ce in weights.ce.values()), "reads every file"
-    return weights
+    for name in manifest["files"]:
+        read_sealed(folder, name, manifest, repair=REPAIR)
+    return Weights(folder, found, manifest, weights_layout(cache))
 
 
 class WeightsWriter:
     """Takes cross-entropies chunk by chunk, in order, and keeps their means by split."""
 
     def __init__(self, cache: Cache, folder: Path) -> None:
-        layout = cache.layout
-        self._cache, self._folder = cache, folder
-        self._spec = RowArray(
-            num_rows=layout.num_rows,
-            row_shape=(2,),
-            dtype="float32",
-            rows_per_chunk=layout.rows_per_chunk,
-            codec="raw",
-            dimensions=("sample", "boundary"),
-        )
+        self._cache, self._folder, self._spec = cache, folder, weights_layout(cache)
         self._encoder = ChunkEncoder(self._spec)
         splits = np.asarray(cache.splits)
         self._rows_of = {name: splits == name for name in cache.manifest["splits"]}

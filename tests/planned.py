@@ -1,6 +1,11 @@
-"""A cache planned by hand and a teacher that is one line of NumPy; worker processes import this."""
+"""A cache planned by hand and a teacher that is one line of NumPy; worker processes import this.
+
+Run as a program it builds the cache: python planned.py OUT NOTES WORKERS DELAY_S
+"""
 
 import os
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -71,28 +76,41 @@ def expected(teacher, plan):
 
 
 class Ask:
-    """Opens `said` in each process, and writes down in a file who was asked for which rows."""
+    """Opens `said` in each process, and writes down in a file who was asked for which rows.
 
-    def __init__(self, notes: Path | None = None):
-        self.notes = notes
+    `delay_s` makes a teacher slow; `trouble` is what happens at (teacher, first row): nan or death.
+    """
+
+    def __init__(self, notes: Path | None = None, *, delay_s=0.0, trouble=None):
+        self.notes, self.delay_s, self.trouble = notes, delay_s, trouble or {}
 
     def __call__(self):
-        if self.notes is None:
-            return said
+        return self.forward
 
-        def forward(teacher, lo, hi):
+    def forward(self, teacher, lo, hi):
+        if self.notes is not None:
             with self.notes.open("a") as file:
                 file.write(f"{os.getpid()} {teacher} {lo}\n")
-            return said(teacher, lo, hi)
-
-        return forward
+        time.sleep(self.delay_s)
+        logits, trouble = said(teacher, lo, hi), self.trouble.get((teacher, lo))
+        if trouble == "nan":
+            logits[5, 1, 0] = np.nan
+        elif trouble == "death":
+            os._exit(9)
+        return logits
 
     def asked(self):
         """The (teacher, first row) of every question so far."""
+        return [(teacher, int(lo)) for _, teacher, lo in self._lines()]
+
+    def processes(self):
+        """The processes that were asked."""
+        return {int(process) for process, _, _ in self._lines()}
+
+    def _lines(self):
         if self.notes is None or not self.notes.exists():
             return []
-        lines = [line.split() for line in self.notes.read_text().splitlines()]
-        return [(teacher, int(lo)) for _, teacher, lo in lines]
+        return [line.split() for line in self.notes.read_text().splitlines()]
 
 
 def build(out: Path, plan, ask=None, *, workers=1, environment=None):
@@ -107,3 +125,12 @@ def all_bytes(folder: Path):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+if __name__ == "__main__":
+    build(
+        Path(sys.argv[1]),
+        make_plan(),
+        Ask(Path(sys.argv[2]), delay_s=float(sys.argv[4])),
+        workers=int(sys.argv[3]),
+    )

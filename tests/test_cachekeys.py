@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from conftest import planted_pairs
+
 from stores.cache import Cache, check_plan
 from stores.cachekeys import ROW_INPUTS, plan_cache
 from stores.dataset import open_dataset
@@ -296,7 +296,7 @@ def test_teacher_of_other_words(data, facts):
     """A teacher that learned other word vectors is refused before anything runs."""
     other = {**facts, "word_file": {**data.word_file, "sha256": "e" * 64}}
     how = {"splits": ("train",), "dtype": "float32", "codec": "raw", "precision": "float32"}
-    with pytest.raises(RefkdError, match="teacher id was trained with word vectors e{16} but"):
+    with pytest.raises(RefkdError, match=r"teacher id was trained with word vectors e{16} but"):
         plan_cache(data, {"id": (other, "")}, **how)
 
 
