@@ -9,7 +9,7 @@ Shapes: N rows, V videos, L words, M word types.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class ArrayPlan:
     key: str
     inputs: Inputs
     teacher_seal: str
+    trained: Inputs = field(default_factory=dict)  # how the teacher was: told, but no input
 
     @property
     def settings(self) -> Inputs:
@@ -117,7 +118,7 @@ def plan_cache(
     arrays = {}
     for name, (facts, seal) in sorted(teachers.items()):
         inputs = {**seen, **teacher_inputs(facts)}
-        arrays[name] = ArrayPlan(digest(inputs), inputs, seal)
+        arrays[name] = ArrayPlan(digest(inputs), inputs, seal, facts.get("inputs", {}))
     inputs = {
         "format_version": FORMAT_VERSION,
         "teachers": {name: array.key for name, array in arrays.items()},
