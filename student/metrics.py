@@ -54,11 +54,8 @@ def scores(
     durations of the video (at most 1): Yuan et al. 2021.
     """
     pred_N2, duration_N = np.asarray(pred, np.float64), np.asarray(durations_s, np.float64)
-    gt_NW2 = stack_windows(windows)
-    assert len(pred_N2) == len(gt_NW2) == len(duration_N) > 0
-    iou_NW = temporal_iou(pred_N2[:, None], gt_NW2, convention=convention)
-    pair_N, best_N = np.arange(len(pred_N2)), iou_NW.argmax(axis=1)
-    iou_N, gt_N2 = iou_NW[pair_N, best_N], gt_NW2[pair_N, best_N]
+    assert len(pred_N2) == len(duration_N) > 0
+    iou_N, gt_N2 = _best(pred_N2, windows, convention=convention)
     near_N2 = 1 - np.minimum(abs(pred_N2 - gt_N2) / duration_N[:, None], 1)
     discount_N = near_N2.prod(axis=1)
     hits = {m: is_hit(iou_N, m, convention=convention) for m in THRESHOLDS}
@@ -68,6 +65,21 @@ def scores(
         "mIoU": 100 * _mean(iou_N),
         **{f"dR1@{m}": 100 * _mean(hit * discount_N) for m, hit in hits.items()},
     }
+
+
+def pair_ious(pred: npt.ArrayLike, windows: Sequence[Windows]) -> Floats:
+    """Return the IoU of each pair's predicted window with its best-overlapping one, [N]."""
+    iou_N, _ = _best(np.asarray(pred, np.float64), windows, convention="hull")
+    return iou_N
+
+
+def _best(pred_N2: Floats, windows: Sequence[Windows], *, convention: str) -> tuple[Floats, Floats]:
+    """Return the best IoU of each pair, [N], and the annotated window that it is with, [N, 2]."""
+    gt_NW2 = stack_windows(windows)
+    assert len(pred_N2) == len(gt_NW2)
+    iou_NW = temporal_iou(pred_N2[:, None], gt_NW2, convention=convention)
+    pair_N, best_N = np.arange(len(pred_N2)), iou_NW.argmax(axis=1)
+    return iou_NW[pair_N, best_N], gt_NW2[pair_N, best_N]
 
 
 def stack_windows(windows: Sequence[Windows]) -> Floats:

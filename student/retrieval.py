@@ -3,6 +3,7 @@
 Shapes: N rows, T clips.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,16 +32,43 @@ def retrieve(
 
     `features` stands in for the data set's, as in `model_logits`.
     """
+    return retrieve_together([network], data, rows, device=device, features=features)
+
+
+def retrieve_together(
+    networks: Sequence[Network],
+    data: DataSet,
+    rows: Rows,
+    *,
+    device: str,
+    features: Features | None = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return what `retrieve` does, of the mean of several networks' probabilities."""
     spans, chances = [np.empty((0, 2))], [np.empty(0)]
     step = block_rows(device) * 8
     for lo in range(0, len(rows.ids), step):
         hi = min(lo + step, len(rows.ids))
-        logits_NBT = model_logits(network, data, rows, lo, hi, device=device, features=features)
         clips_N = rows.clips[lo:hi].astype(np.int64)
+        logits = [
+            model_logits(network, data, rows, lo, hi, device=device, features=features)
+            for network in networks
+        ]
+        logits_NBT = logits[0] if len(logits) == 1 else average_logits(logits, clips_N)
         clip_N2, chance_N = decode(logits_NBT, clips_N)
         spans.append(clip_seconds(clip_N2, rows.durations_s[lo:hi], clips_N))
         chances.append(chance_N)
     return np.concatenate(spans), np.concatenate(chances)
+
+
+def average_logits(
+    logits: Sequence[npt.NDArray[np.float32]], clips_N: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Return the logarithm of the mean of the probabilities of logits [N, 2, T], 0 on padding."""
+    mask_NT = length_mask(torch.from_numpy(clips_N), logits[0].shape[-1])
+    log_p = torch.stack([masked_log_softmax(torch.from_numpy(one), mask_NT) for one in logits])
+    mean_NBT = log_p.logsumexp(dim=0) - math.log(len(logits))
+    averaged: npt.NDArray[np.float32] = mean_NBT.masked_fill(~mask_NT[:, None], 0.0).numpy()
+    return averaged
 
 
 def decode(

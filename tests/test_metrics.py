@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from student.metrics import CONVENTIONS, MEASURES, is_hit, scores, stack_windows, temporal_iou
+from student.metrics import (
+    CONVENTIONS,
+    MEASURES,
+    is_hit,
+    pair_ious,
+    scores,
+    stack_windows,
+    temporal_iou,
+)
 
 SECONDS = st.floats(-5, 50, allow_nan=False).map(lambda x: round(x, 1))
 WINDOW = st.tuples(SECONDS, SECONDS)  # some are reversed
@@ -138,3 +146,12 @@ def test_stacked_windows():
     stacked = stack_windows([((1, 2),), ((3, 4), (5, 6))])
 
     assert stacked.tolist() == [[[1, 2], [1, 2]], [[3, 4], [5, 6]]]
+
+
+def test_iou_of_each_pair():
+    """Each pair's IoU with its best-overlapping window: 1/3 of 2-6 with 4-8, then an exact hit."""
+    pred = [(2.0, 6.0), (1.0, 3.0)]
+    windows = [((4.0, 8.0),), ((10.0, 12.0), (1.0, 3.0))]
+
+    assert pair_ious(pred, windows).tolist() == pytest.approx([1 / 3, 1.0])
+    assert scores(pred, windows, [20.0, 20.0])["mIoU"] == pytest.approx(100 * (1 / 3 + 1) / 2)

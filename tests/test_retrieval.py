@@ -4,7 +4,14 @@ import pytest
 from student.model import network_shape
 from student.network import Network
 from student.recipe import Recipe
-from student.retrieval import clip_seconds, decode, retrieve, score_pairs
+from student.retrieval import (
+    average_logits,
+    clip_seconds,
+    decode,
+    retrieve,
+    retrieve_together,
+    score_pairs,
+)
 
 
 def test_spans_of_clips_in_seconds():
@@ -45,3 +52,28 @@ def test_the_truth_scores_a_hundred(data):
     scores = score_pairs(np.array([pair.windows[0] for pair in pairs]), pairs)
 
     assert scores["mIoU"] == scores["R1@0.7"] == pytest.approx(100.0)
+
+
+def test_averaging_by_hand():
+    """Networks that say (3/4, 1/4) and (1/4, 3/4) say (1/2, 1/2) together; padding stays 0."""
+    one, other = np.zeros((2, 1, 2, 3), np.float32)
+    one[..., 0] = other[..., 1] = np.log(3)
+    one[..., 2] = 50.0  # padding
+    averaged = average_logits([one, other], np.array([2]))
+
+    assert np.exp(averaged[0, :, :2]) == pytest.approx(np.full((2, 2), 0.5))
+    assert averaged[0, :, 2].tolist() == [0.0, 0.0]
+
+
+def test_a_network_with_itself_is_the_network(data):
+    """Averaging equal answers changes no span; with another network some change."""
+    shape = network_shape(data, Recipe(hidden=16))
+    one, other = (Network(shape, seed=seed).eval() for seed in (1, 2))
+    rows = data.rows("val")
+    alone, chances = retrieve(one, data, rows, device="cpu")
+    twice, same = retrieve_together([one, one], data, rows, device="cpu")
+    both, _ = retrieve_together([one, other], data, rows, device="cpu")
+
+    assert (twice == alone).all()
+    assert same == pytest.approx(chances, rel=1e-5)
+    assert (both != alone).any()
