@@ -110,6 +110,11 @@ class Recipe:
         return bool(self.teachers) and reads
 
 
+RECIPES: dict[str, dict[str, Any]] = {  # named changes to the defaults, which are the paper's
+    "paper": {},
+}
+
+
 def _check(name: str, value: Any, limits: Any) -> None:
     """Raise RefkdError if a knob's value lies outside its limits."""
     option = name.replace("_", "-")
