@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from stores.errors import RefkdError
-from student.recipe import Recipe
+from student.recipe import RECIPES, Recipe
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
@@ -33,8 +34,13 @@ class Named(click.ParamType[tuple[str, Path]]):
         return name, Path(path)
 
 
-def named(option: str, metavar: str, help: str, *, required: bool = False) -> Decorator:
-    """Return a repeatable NAME=PATH option; the command receives a dict under the option's name."""
+def named(
+    option: str, metavar: str, help: str, *, required: bool = False, several: bool = False
+) -> Decorator:
+    """Return a repeatable NAME=PATH option; the command receives a dict under the option's name.
+
+    With `several` a name may be given more than once, and has a list of paths.
+    """
     return click.option(
         option,
         metavar=metavar,
@@ -42,18 +48,28 @@ def named(option: str, metavar: str, help: str, *, required: bool = False) -> De
         type=Named(),
         multiple=True,
         required=required,
-        callback=_one_path_per_name,
+        callback=_paths_per_name if several else _one_path_per_name,
     )
 
 
-def _one_path_per_name(
-    ctx: click.Context, param: click.Parameter, pairs: tuple[tuple[str, Path], ...]
-) -> dict[str, Path]:
+Pairs = tuple[tuple[str, Path], ...]
+
+
+def _one_path_per_name(ctx: click.Context, param: click.Parameter, pairs: Pairs) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for name, path in pairs:
         if name in paths:
             raise RefkdError(f"{param.opts[0]} {name} is given twice; give each name once")
         paths[name] = path
+    return paths
+
+
+def _paths_per_name(
+    ctx: click.Context, param: click.Parameter, pairs: Pairs
+) -> dict[str, list[Path]]:
+    paths: dict[str, list[Path]] = {}
+    for name, path in pairs:
+        paths.setdefault(name, []).append(path)
     return paths
 
 
@@ -75,21 +91,41 @@ threads_option: Decorator = click.option(
 
 
 def recipe_options(*names: str) -> Decorator:
-    """Give a command the options of a Recipe's fields (all, or those named) and pass it `recipe`."""
+    """Give a command the options of a Recipe's fields (all, or those named) and pass it `recipe`.
+
+    With all of them comes --recipe: a named recipe, which options that are given override.
+    """
     knobs = [knob for knob in fields(Recipe) if not names or knob.name in names]
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_recipe(**values: Any) -> None:
-            chosen = {knob.name: values.pop(knob.name) for knob in knobs}
+            changes = {} if names else RECIPES[values.pop("recipe_name")]
+            context = click.get_current_context()
+            chosen = {}
+            for knob in knobs:
+                value = values.pop(knob.name)
+                given = context.get_parameter_source(knob.name) is not ParameterSource.DEFAULT
+                chosen[knob.name] = value if given else changes.get(knob.name, value)
             command(recipe=Recipe(**chosen), **values)
 
         decorated: Command = with_recipe
         for knob in reversed(knobs):  # click shows the option added last first
             decorated = _option(knob)(decorated)
-        return decorated
+        return decorated if names else _recipe_option()(decorated)
 
     return decorate
+
+
+def _recipe_option() -> Decorator:
+    return click.option(
+        "--recipe",
+        "recipe_name",
+        type=click.Choice(tuple(RECIPES)),
+        default="paper",
+        show_default=True,
+        help="A named recipe to begin with; the options below, where given, override it.",
+    )
 
 
 def _option(knob: Field[Any]) -> Decorator:

@@ -5,6 +5,7 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from cli.main import Friendly, refkd
 from cli.options import named, recipe_options
 from stores.errors import RefkdError
-from student.recipe import TEACHER_KNOBS, Recipe
+from student.recipe import RECIPES, TEACHER_KNOBS, Recipe
 
 HEAVY = {"torch", "zarr", "numpy", "dask", "distributed", "scipy", "h5py", "pyarrow", "safetensors"}
 
@@ -112,6 +113,39 @@ def test_no_teachers_is_an_empty_list():
     assert recipe_of("--teachers", "", "--gt-ce-weight", "1").teachers == ()
     with pytest.raises(RefkdError, match="no teachers means ground truth only"):
         recipe_of("--teachers", "")
+
+
+def test_a_named_recipe_gives_way_to_options(monkeypatch):
+    """--recipe changes the defaults; what is given wins, even where it is a default's own value."""
+    changes = {"epochs": 30, "rectify": "none", "reweight": False, "teachers": ("ood",)}
+    monkeypatch.setitem(RECIPES, "tried", changes)
+
+    assert recipe_of("--recipe", "tried") == Recipe(**changes)
+    given = ("--epochs", "100", "--reweight", "--teachers", "id,ood")
+    assert recipe_of("--recipe", "tried", *given) == Recipe(rectify="none")
+    assert recipe_of("--recipe", "paper") == Recipe()
+
+
+def test_every_named_recipe_is_a_recipe():
+    """The paper's are the defaults; each other one changes fields of Recipe to valid values."""
+    assert RECIPES["paper"] == {}
+    for changes in RECIPES.values():
+        Recipe(**changes)
+
+
+def test_several_paths_of_a_name():
+    """Where a name may come again, its paths stand in the order they were given."""
+    received = []
+
+    @click.command()
+    @named("--teacher", "NAME=DIR", "Teachers.", several=True)
+    def command(*, teacher):
+        received.append(teacher)
+
+    arguments = ["--teacher", "id=a", "--teacher", "ood=b", "--teacher", "id=c"]
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+
+    assert received == [{"id": [Path("a"), Path("c")], "ood": [Path("b")]}]
 
 
 def test_limits_are_the_recipe_s():
