@@ -3,6 +3,7 @@
 Shapes: N pairs, n raw rows and m clips of a video, T clips of the grid, D channels.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from stores.annotations import Pair
 from stores.dataset import DataSet, Rows
 from stores.grid import clip_span, move_rows, resample
 
-Draw = Callable[[int, int], int]  # index of a pair and number of places -> place
+Draw = Callable[[int, int], int]  # index of a pair and a number of choices -> one of them
 
 
 class MovedViews(NamedTuple):
@@ -24,40 +25,76 @@ class MovedViews(NamedTuple):
     windows_N2: npt.NDArray[np.float64]  # seconds
 
 
-class Mover:
-    """Moves the moments of rows of a data set (label windows, as clipped to the video)."""
+class Move(NamedTuple):
+    """What becomes of one moment: raw rows [first, stop) are put back as `length` rows from `at` on."""
 
-    def __init__(self, data: DataSet, rows: Rows, pairs: Sequence[Pair]) -> None:
+    first: int
+    stop: int
+    length: int
+    at: int
+    window: tuple[float, float]  # seconds
+
+
+class Mover:
+    """Moves the moments of rows of a data set (label windows, as clipped to the video).
+
+    With a `stretch` above 1 a moment also changes its length, at most by that factor either way:
+    its rows are resampled to fewer or more, and those around it to what is left of the video.
+    """
+
+    def __init__(
+        self, data: DataSet, rows: Rows, pairs: Sequence[Pair], *, stretch: float = 1.0
+    ) -> None:
         assert [pair.id for pair in pairs] == rows.ids, "rows and pairs must be the same"
-        self.data, self.rows = data, rows
+        self.data, self.rows, self.stretch = data, rows, stretch
         self.windows_N2 = np.array([pair.windows[0] for pair in pairs]).reshape(-1, 2)
 
     def views(self, index_N: npt.NDArray[np.intp], draw: Draw) -> MovedViews:
-        """Return moved views of some rows; `draw` chooses among the places where a moment fits."""
+        """Return moved views of some rows; `draw` chooses among lengths, then among places."""
         count, num_clips, num_channels = len(index_N), self.data.num_clips, self.data.num_channels
         features_NTD = np.zeros((count, num_clips, num_channels), dtype=np.float16)
         windows_N2 = np.empty((count, 2))
         for place, row in enumerate(index_N):
-            first, last, at, windows_N2[place] = self._move(int(row), draw)
-            moved_nD = move_rows(self._raw(int(row)), first, last + 1, at)
-            grid_mD = resample(moved_nD, num_clips, grid=self.data.grid)
+            move = self._move(int(row), draw)
+            grid_mD = resample(_moved(self._raw(int(row)), move), num_clips, grid=self.data.grid)
             features_NTD[place, : len(grid_mD)] = grid_mD
+            windows_N2[place] = move.window
         durations_s = self.rows.durations_s[index_N]
         s, e = clip_span(windows_N2[:, 0], windows_N2[:, 1], durations_s, self.rows.clips[index_N])
         return MovedViews(features_NTD, np.stack([s, e], axis=1), windows_N2)
 
     def windows(self, index_N: npt.NDArray[np.intp], draw: Draw) -> npt.NDArray[np.float64]:
         """Return the moved windows of some rows in seconds, [N, 2], without reading features."""
-        return np.array([self._move(int(row), draw)[3] for row in index_N]).reshape(-1, 2)
+        return np.array([self._move(int(row), draw).window for row in index_N]).reshape(-1, 2)
 
     def _raw(self, row: int) -> npt.NDArray[np.float16]:
         return self.data.raw_rows(int(self.rows.video[row]))
 
-    def _move(self, row: int, draw: Draw) -> tuple[int, int, int, tuple[float, float]]:
-        """Return a moment's first and last raw row, its new first row, and its new window."""
+    def _move(self, row: int, draw: Draw) -> Move:
         length_s, n = float(self.rows.durations_s[row]), len(self._raw(row))
         start_s, end_s = self.windows_N2[row].tolist()
         first, last = (int(i) for i in clip_span(start_s, end_s, length_s, n))
-        at = draw(row, n - (last - first))  # every place where the block still fits
-        shift_s = (at - first) * length_s / n
-        return first, last, at, (max(start_s, 0.0) + shift_s, min(end_s, length_s) + shift_s)
+        block = last - first + 1
+        start_s, end_s = max(start_s, 0.0), min(end_s, length_s)
+        if self.stretch > 1 and block < n:
+            least = math.ceil(block / self.stretch)
+            most = max(block, min(n - 1, math.floor(block * self.stretch)))
+            length = least + draw(row, most - least + 1)
+        else:
+            length = block
+        at = draw(row, n - length + 1)  # every place where the block still fits
+        row_s, scale = length_s / n, length / block
+        before_s = (start_s - first * row_s) * scale  # a moment need not begin on a row's edge
+        begin_s = at * row_s + before_s
+        window = begin_s, begin_s + (end_s - start_s) * scale
+        return Move(first, last + 1, length, at, window)
+
+
+def _moved(rows_nD: npt.NDArray[np.floating], move: Move) -> npt.NDArray[np.floating]:
+    """Return a video's raw rows after a move: as many as before."""
+    if move.length == move.stop - move.first:
+        return move_rows(rows_nD, move.first, move.stop, move.at)
+    around = np.concatenate([rows_nD[: move.first], rows_nD[move.stop :]])
+    around = resample(around, len(rows_nD) - move.length)
+    moment = resample(rows_nD[move.first : move.stop], move.length)
+    return np.concatenate([around[: move.at], moment, around[move.at :]])

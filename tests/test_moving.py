@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,33 @@ def test_every_place_is_offered(mover, data):
         start_s, end_s = pair.windows[0]
 
         assert places == n - round((end_s - start_s) / 0.5) + 1
+
+
+def test_a_stretched_moment_fills_another_part_of_the_video(data):
+    """Up to twice or half as long, its rows are where the new label says, the video keeps its length."""
+    mover = Mover(data, data.rows("train"), data.pairs["train"], stretch=2.0)
+    rng = np.random.default_rng(0)
+    views = mover.views(np.arange(60), lambda _, choices: int(rng.integers(choices)))
+    factors = []
+    for row in range(60):
+        pair, (s, e) = data.pairs["train"][row], views.gt_N2[row]
+        raised = views.features_NTD[row, :, ACTIONS.index(pair.query.split()[-1])] > 0.8
+        start_s, end_s = views.windows_N2[row]
+        factors.append((end_s - start_s) / (pair.windows[0][1] - pair.windows[0][0]))
+
+        assert raised[s + 1 : e].all()
+        assert 0 <= start_s < end_s <= pair.duration_s + 1e-9
+    assert 0.5 <= min(factors) < 0.7
+    assert 1.5 < max(factors) <= 2.0 + 1e-9
+
+
+def test_a_moment_that_fills_its_video_stays(data):
+    """Nothing is around it to give or take."""
+    pairs = [
+        dataclasses.replace(pair, windows=((0.0, pair.duration_s),)) for pair in data.pairs["val"]
+    ]
+    mover = Mover(data, data.rows("val"), pairs, stretch=3.0)
+    views = mover.views(np.arange(4), lambda _, choices: choices - 1)
+
+    np.testing.assert_array_equal(views.features_NTD, data.features[data.rows("val").video[:4]])
+    assert views.windows_N2.tolist() == [[0.0, pair.duration_s] for pair in pairs[:4]]
