@@ -9,7 +9,7 @@ from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from student.forward import resolve_device
 from student.model import model_facts, network_shape
-from student.network import BACKBONE_CLASSES, Network
+from student.network import Network, find_backbone
 from student.recipe import TEACHER_KNOBS, Recipe, recipe_json
 
 BIASES = ("id", "ood")
@@ -40,7 +40,7 @@ def teach(
         "bias": bias,
         "moved_span_loss": moved_span_loss,
         "data": dataset.seal,
-        "backbone_version": BACKBONE_CLASSES[recipe.backbone][1],
+        "backbone_version": find_backbone(recipe.backbone)[1],
     }
     device = resolve_device(device)
     shape = network_shape(dataset, recipe)

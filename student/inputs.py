@@ -26,10 +26,11 @@ class Inputs(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """The blended features of a batch, and the signal that the auxiliary losses supervise."""
+    """What a backbone makes of a batch: blended features, and what its auxiliary losses supervise."""
 
     blended_NTH: Tensor  # features that enter the span predictor, zero on padding
     relevance_NT: Tensor  # logit of each clip being inside the moment; padding is not masked
+    own: tuple[Tensor, ...] = ()  # what else the losses of this very backbone read
 
 
 class Outputs(NamedTuple):

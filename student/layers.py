@@ -102,17 +102,28 @@ class SelfAttention(nn.Module):
         initialise(self)
 
     def forward(self, x_NTH: Tensor, mask_NT: Tensor) -> Tensor:
-        query, key, value = (
-            layer(x_NTH).unflatten(-1, (NUM_HEADS, -1)).transpose(1, 2)
-            for layer in self.query_key_value
-        )
-        keys_N11T = mask_NT[:, None, None, :]
-        if self.training:  # torch's fused attention draws its dropout the dear way
-            scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-            mixed: Tensor = self.dropout(masked_softmax(scores, keys_N11T, dim=-1)) @ value
-        else:
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=keys_N11T)
-        return mixed.transpose(1, 2).flatten(2)
+        query, key, value = (layer(x_NTH) for layer in self.query_key_value)
+        return attend(query, key, value, mask_NT, self.dropout)
+
+
+def attend(
+    query_NTH: Tensor, key_NLH: Tensor, value_NLH: Tensor, mask_NL: Tensor, dropout: Dropout
+) -> Tensor:
+    """Return eight-head attention of T positions over the L where the mask is true, [N, T, H].
+
+    Dropout, of the probabilities, is that of the module: on while it is trained.
+    """
+    query, key, value = (
+        x.reshape(*x.shape[:2], NUM_HEADS, -1).transpose(1, 2)
+        for x in (query_NTH, key_NLH, value_NLH)
+    )
+    keys_N11L = mask_NL[:, None, None, :]
+    if dropout.training:  # torch's fused attention draws its dropout the dear way
+        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        mixed: Tensor = dropout(masked_softmax(scores, keys_N11L, dim=-1)) @ value
+    else:
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=keys_N11L)
+    return mixed.transpose(1, 2).flatten(2)
 
 
 class Encoder(nn.Module):

@@ -11,7 +11,7 @@ from stores.dataset import DataSet
 from stores.errors import RefkdError
 from stores.files import publish, read_sealed, remove_folder, seal_folder, write_atomic
 from stores.models import FORMAT, REPAIR, WEIGHTS, read_facts
-from student.network import BACKBONE_CLASSES, Network
+from student.network import Network, find_backbone
 from student.recipe import Recipe
 
 
@@ -45,7 +45,7 @@ def model_facts(data: DataSet, shape: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **shape,
-        "backbone_version": BACKBONE_CLASSES[shape["backbone"]][1],
+        "backbone_version": find_backbone(shape["backbone"])[1],
         "grid": data.grid,
         "word_file": data.word_file,
         "data": data.seal,
@@ -74,7 +74,7 @@ def load_model(folder: Path, *, device: str = "cpu") -> Model:
     version of its backbone's code.
     """
     facts, seal = read_facts(folder)
-    version = BACKBONE_CLASSES[facts["backbone"]][1]
+    _, version = find_backbone(facts["backbone"])
     if facts["backbone_version"] != version:
         raise RefkdError(
             f"{folder} was made by version {facts['backbone_version']} of {facts['backbone']}, "

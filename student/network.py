@@ -1,10 +1,11 @@
 """A whole network: standardised features, embedded words, a backbone, its predictor, side branches.
 
-A backbone is one file with a class and a VERSION, and one line in BACKBONE_CLASSES. Shapes as in
-student/inputs.py.
+A backbone is one file with a class and a VERSION, and one line in BACKBONES (student/recipe.py).
+Shapes as in student/inputs.py.
 """
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,24 +13,34 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from stores.errors import RefkdError
 from stores.seeds import seed_of
-from student import vslnet
 from student.inputs import Encoded, Inputs, Outputs
 from student.layers import QueryEmbedding, initialise
 from student.predictors import PREDICTOR_CLASSES
-
-BACKBONE_CLASSES: dict[str, tuple[Callable[..., Any], int]] = {
-    "vslnet": (vslnet.VSLNet, vslnet.VERSION),
-}
+from student.recipe import BACKBONES
 
 
 class Backbone(Protocol):
     """What a backbone must offer: blended features, and the losses that ground truth gives them."""
 
-    def __call__(self, inputs: Inputs, query_NLH: Tensor) -> Encoded: ...
+    def __call__(self, inputs: Inputs, query_NLH: Tensor) -> Encoded:
+        """Return what it makes of standardised features and projected words, both 0 on padding."""
 
     def auxiliary(self, encoded: Encoded, gt_N2: Tensor, clips_NT: Tensor) -> dict[str, Tensor]:
         """Return named, weighted losses, each a scalar."""
+
+
+def find_backbone(name: str) -> tuple[Callable[..., Backbone], int]:
+    """Return a backbone's class and the number of its code's version.
+
+    Raises RefkdError if there is no backbone of that name.
+    """
+    if name not in BACKBONES:
+        raise RefkdError(f"backbone must be one of {', '.join(BACKBONES)}, got {name}")
+    module_name, _, class_name = BACKBONES[name].partition(":")
+    module = import_module(module_name)
+    return getattr(module, class_name), module.VERSION
 
 
 class SideBranch(nn.Module):
@@ -60,7 +71,7 @@ class Network(nn.Module):
         self.shape = shape
         self.register_buffer("mean_D", torch.zeros(shape["num_channels"]))
         self.register_buffer("deviation_D", torch.ones(shape["num_channels"]))
-        build, _ = BACKBONE_CLASSES[shape["backbone"]]
+        build, _ = find_backbone(shape["backbone"])
         torch.manual_seed(seed_of(seed, "weights"))
         self.embed = QueryEmbedding(
             shape["word_width"], 2 + len(shape["characters"]), hidden, dropout

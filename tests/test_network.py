@@ -4,6 +4,9 @@ import torch
 
 from student.inputs import Inputs
 from student.network import Network
+from student.recipe import BACKBONES, PREDICTORS
+
+every_backbone = pytest.mark.parametrize("backbone", BACKBONES)
 
 
 def row(inputs, i):
@@ -23,12 +26,15 @@ def cut(inputs, i, clips, words):
     )
 
 
-@pytest.mark.parametrize("predictor", ["rnn", "transformer"])
-def test_padding_never_leaks(predictor, shape, make_inputs):
+@every_backbone
+@pytest.mark.parametrize("predictor", PREDICTORS)
+@pytest.mark.parametrize("num_clips", [40, 37])
+def test_padding_never_leaks(backbone, predictor, num_clips, shape, make_inputs):
     """A pair gives the same logits alone, unpadded, and inside a batch of other lengths."""
-    clips, words = [40, 7, 23, 1], [12, 3, 1, 5]
+    clips, words = [num_clips, 7, 24, 23, 1, 33], [12, 3, 2, 1, 1, 5]
+    shape |= {"backbone": backbone, "predictor": predictor, "num_clips": num_clips}
     inputs = make_inputs(shape, clips, words)
-    network = Network({**shape, "predictor": predictor}, seed=1, teachers=("a",)).eval()
+    network = Network(shape, seed=1, teachers=("a",)).eval()
     with torch.no_grad():
         whole = network(inputs)
         for i, (num_clips, num_words) in enumerate(zip(clips, words, strict=True)):
@@ -49,8 +55,49 @@ def test_padding_never_leaks(predictor, shape, make_inputs):
                 )
 
 
-def test_garbage_on_padding_changes_nothing(shape, make_inputs):
+@every_backbone
+def test_padding_never_leaks_into_losses(backbone, shape, make_inputs):
+    """The auxiliary losses of a pair are the same with its padding and without."""
+    clips, words, gt = (
+        [40, 7, 23, 1],
+        [12, 3, 1, 5],
+        torch.tensor([[3, 30], [0, 6], [4, 4], [0, 0]]),
+    )
+    shape |= {"backbone": backbone}
+    inputs = make_inputs(shape, clips, words)
+    network = Network(shape, seed=1).eval()
+    with torch.no_grad():
+        for i, (num_clips, num_words) in enumerate(zip(clips, words, strict=True)):
+            padded, bare = (
+                network.backbone.auxiliary(network(one).encoded, gt[i : i + 1], one.clips_NT)
+                for one in (row(inputs, i), cut(inputs, i, num_clips, num_words))
+            )
+
+            torch.testing.assert_close(padded, bare, atol=1e-5, rtol=1e-5)
+
+
+@every_backbone
+@pytest.mark.parametrize("predictor", PREDICTORS)
+def test_gradients_are_finite(backbone, predictor, shape, make_inputs):
+    """One-clip videos, one-word queries and moments at both edges teach every weight a number."""
+    shape |= {"backbone": backbone, "predictor": predictor, "num_clips": 37}
+    inputs = make_inputs(shape, [37, 1, 2, 18], [1, 12, 1, 4])
+    gt = torch.tensor([[0, 36], [0, 0], [1, 1], [3, 4]])
+    network = Network(shape, seed=1).train()
+    outputs = network(inputs)
+    valid = inputs.clips_NT[:, None].expand_as(outputs.logits_NBT)
+    losses = network.backbone.auxiliary(outputs.encoded, gt, inputs.clips_NT)
+    (outputs.logits_NBT[valid].square().sum() + sum(losses.values())).backward()
+
+    for name, weight in network.named_parameters():
+        assert torch.isfinite(weight.grad).all(), name
+        assert weight.grad.any() or weight.ndim == 1, f"{name} learns nothing"
+
+
+@every_backbone
+def test_garbage_on_padding_changes_nothing(backbone, shape, make_inputs):
     """Features on padded clips are never read, whatever they hold."""
+    shape |= {"backbone": backbone}
     inputs = make_inputs(shape, [9], [4])
     network = Network(shape, seed=1).eval()
     garbage = torch.where(inputs.clips_NT[..., None], inputs.features_NTD, torch.tensor(1e6))
