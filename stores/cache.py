@@ -19,7 +19,14 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from stores.cachekeys import FORMAT_VERSION, CachePlan, data_settings, row_inputs, sample_inputs
+from stores.cachekeys import (
+    FORMAT_VERSION,
+    CachePlan,
+    data_settings,
+    named_inputs,
+    row_inputs,
+    sample_inputs,
+)
 from stores.dataset import DataSet
 from stores.errors import RefkdError
 from stores.files import MANIFEST, describe_change, read_seal
@@ -227,17 +234,13 @@ def check_cache(cache: Cache, *, data: DataSet | None = None, teachers: Sequence
     if data is None or data.seal == cache.manifest["data"]:
         return  # the seal covers every byte of the data
     rows = data.rows(*cache.manifest["splits"])
-    array = cache.manifest["arrays"][cache.teachers[0]]["inputs"]
-    now = {**data_settings(data), **row_inputs(data, rows)}
-    before = {name: array[name] for name in now}
-    change = describe_change(
-        before | _prefixed("samples", cache.manifest["inputs"]["samples"]),
-        now | _prefixed("samples", sample_inputs(data, rows)),
-    )
-    if change:
+    before = named_inputs(cache.manifest["inputs"], _arrays(cache))
+    now = {**sample_inputs(data, rows), **data_settings(data), **row_inputs(data, rows)}
+    changed = sorted(name for name in now if now[name] != before[name])
+    if changed:
         raise RefkdError(
-            f"{cache.folder} was made from other data than {data.folder}: {change}; "
-            "run `refkd cache` on this data set"
+            f"{cache.folder} was made from other data than {data.folder}: {', '.join(changed)} "
+            "differ; run `refkd cache` on this data set"
         )
 
 
@@ -250,26 +253,17 @@ def check_plan(cache: Cache, plan: CachePlan) -> None:
             f"{cache.folder} holds the teachers {', '.join(cache.teachers)}, given were "
             f"{', '.join(sorted(plan.arrays))}; name the same with --teacher NAME=DIR"
         )
-    arrays = {name: array["inputs"] for name, array in cache.manifest["arrays"].items()}
-    before = _named_inputs(cache.manifest["inputs"], arrays)
-    arrays = {name: array.inputs for name, array in plan.arrays.items()}
-    now = _named_inputs(plan.inputs, arrays)
+    before = named_inputs(cache.manifest["inputs"], _arrays(cache))
+    now = named_inputs(plan.inputs, {name: array.inputs for name, array in plan.arrays.items()})
     raise RefkdError(
         f"{cache.folder} was made from other inputs: {describe_change(before, now)}; "
         "run `refkd cache` with these inputs"
     )
 
 
-def _named_inputs(inputs: dict[str, Any], arrays: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return all inputs of a cache, its samples' and its arrays' by name, as one flat record."""
-    flat = _prefixed("samples", inputs["samples"])
-    for teacher, array in arrays.items():
-        flat |= _prefixed(teacher, array)
-    return flat
-
-
-def _prefixed(what: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    return {f"{what}: {name}": value for name, value in inputs.items()}
+def _arrays(cache: Cache) -> dict[str, dict[str, Any]]:
+    """Return the inputs of each teacher's array."""
+    return {name: array["inputs"] for name, array in cache.manifest["arrays"].items()}
 
 
 def _refuse_unfinished(folder: Path) -> None:

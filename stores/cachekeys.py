@@ -39,6 +39,7 @@ NETWORK = (  # facts of a model without which the same weights would give other 
     "characters",
 )
 
+TEACHER = "teacher "  # heads the names of inputs that are a teacher's own
 ROW_INPUTS = ("ids", "features", "queries", "clips")
 
 Inputs = dict[str, Any]
@@ -139,8 +140,18 @@ def plan_cache(
 
 def teacher_inputs(facts: Inputs) -> Inputs:
     """Return what a teacher contributes to its array's key: weights, network, code version."""
-    network = {f"teacher {name}": facts[name] for name in NETWORK}
-    return {"teacher weights": facts["files"][WEIGHTS]["sha256"], **network}
+    network = {f"{TEACHER}{name}": facts[name] for name in NETWORK}
+    return {f"{TEACHER}weights": facts["files"][WEIGHTS]["sha256"], **network}
+
+
+def named_inputs(inputs: Inputs, arrays: Mapping[str, Inputs]) -> Inputs:
+    """Return all inputs of a cache as one flat record; a teacher's own are headed by its name."""
+    flat = dict(inputs["samples"])
+    for teacher, array in arrays.items():
+        for field, value in array.items():
+            own = field.startswith(TEACHER)
+            flat[f"{teacher}: {field}" if own else field] = value
+    return flat
 
 
 def data_settings(data: DataSet) -> Inputs:

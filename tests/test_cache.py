@@ -262,7 +262,7 @@ def test_edited_metadata(read, cache):
     """An edited zarr.json, well-formed as it is, is refused before Zarr parses it."""
     path = cache / "teachers/id/logits/zarr.json"
     path.write_text(path.read_text().replace('"little"', '"big"   '))
-    with pytest.raises(RefkdError, match="teachers/id/logits/zarr.json is damaged"):
+    with pytest.raises(RefkdError, match=r"teachers/id/logits/zarr\.json is damaged"):
         read(cache)
 
 
@@ -325,7 +325,7 @@ def test_half_built(cache, tmp_path):
     (tmp_path / "out" / ".building").mkdir(parents=True)
     cache.rename(tmp_path / "out/.building/group")
     for folder in (tmp_path / "out/.building/group", tmp_path / "out"):
-        with pytest.raises(RefkdError, match="unfinished.*; run `refkd cache` again to resume"):
+        with pytest.raises(RefkdError, match=r"unfinished.*; run `refkd cache` again to resume"):
             open_cache(folder)
 
 
@@ -348,7 +348,7 @@ def test_teacher_that_is_not_there(cache):
 
 def inject(folder, stale, rng):
     """Damage a random file of a cache in a random way; return its name."""
-    names = [name for name in all_bytes(folder)]
+    names = list(all_bytes(folder))
     chunks = [name for name in names if re.fullmatch(r"teachers/.*/c/\d+/0/0", name)]
     kind = rng.choice(["bit", "cut", "delete", "swap", "stale", "grow"])
     if kind in ("swap", "stale"):

@@ -197,7 +197,10 @@ def test_changed_teacher_or_choice_misses_and_is_named(field, change, plan, tmp_
 
     assert before.key != after.key
     assert before.arrays["id"].key != after.arrays["id"].key
-    with pytest.raises(RefkdError, match=rf"id: {field} \(was "):
+    owner = "id: " if field.startswith("teacher") else ""
+    with pytest.raises(
+        RefkdError, match=rf"inputs: {owner}{field} \(was [^;]*\); run `refkd cache`"
+    ):
         check_plan(as_cache(before, tmp_path), after)
 
 

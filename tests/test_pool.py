@@ -1,0 +1,48 @@
+"""Worker processes: what they yield, and what an error costs."""
+
+import pytest
+from planned import Ask, make_plan
+
+from pipeline.pool import run_units
+from stores.building import make_units
+from stores.errors import RefkdError
+
+PLAN = make_plan()
+UNITS = make_units(PLAN, {"id": list(range(10))}, block_rows=32)
+
+
+def never():
+    raise AssertionError("nobody is to be asked")
+
+
+def test_no_units_no_teachers(tmp_path):
+    """Where nothing is left to do, no teacher is loaded."""
+    assert list(run_units([], never, tmp_path, PLAN.layout, workers=4)) == []
+
+
+def test_one_process_goes_in_order(tmp_path):
+    """One process takes the units in order and yields each with its chunks."""
+    done = list(run_units(UNITS, Ask(), tmp_path, PLAN.layout, workers=1))
+
+    assert [unit.lo for unit, _ in done] == list(range(0, 300, 32))
+    assert [chunk.chunk for _, (chunk,) in done] == list(range(10))
+
+
+def test_work_under_way_is_kept(tmp_path):
+    """After an error every unit that was asked for is yielded or is the one that failed."""
+    ask, done = Ask(tmp_path / "notes", trouble={("id", 64): "nan"}), []
+    with pytest.raises(RefkdError, match="says nan of sample video034#1"):
+        done.extend(unit.lo for unit, _ in run_units(UNITS, ask, tmp_path, PLAN.layout, workers=2))
+
+    assert sorted([*done, 64]) == sorted(lo for _, lo in ask.asked())
+
+
+def test_an_error_while_opening_is_passed_on(tmp_path):
+    """What a worker cannot load is said in its own words."""
+    with pytest.raises(RefkdError, match="no teacher here"):
+        list(run_units(UNITS, Refusing(), tmp_path, PLAN.layout, workers=2))
+
+
+class Refusing:
+    def __call__(self):
+        raise RefkdError("no teacher here")

@@ -1,0 +1,90 @@
+"""Restoring a finished cache: the recorded bytes come back, or nothing changes."""
+
+import pytest
+from planned import Ask, all_bytes, build, make_plan, said
+
+from stores.cache import open_cache
+from stores.errors import RefkdError
+
+PLAN = make_plan()
+CHUNKS = ["teachers/id/logits/c/3/0/0", "teachers/ood/logits/c/9/0/0"]
+PLAIN = ["zarr.json", "samples/id/c/0/0", "teachers/ood/logits/zarr.json"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return build(tmp_path / "out", PLAN)
+
+
+@pytest.fixture
+def ask(tmp_path):
+    return Ask(tmp_path / "notes")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_damaged_files_come_back(workers, folder, ask):
+    """Flipped, cut and lost files are made again byte for byte; only their rows are asked for."""
+    whole = all_bytes(folder)
+    (folder / CHUNKS[0]).write_bytes(whole[CHUNKS[0]][::-1])
+    (folder / CHUNKS[1]).unlink()
+    (folder / PLAIN[0]).write_bytes(whole[PLAIN[0]][:-1])
+    (folder / PLAIN[1]).write_bytes(b"")
+    (folder / PLAIN[2]).unlink()
+
+    assert all_bytes(build(folder.parent, PLAN, ask, workers=workers)) == whole
+    assert sorted(ask.asked()) == [("id", 96), ("ood", 288)]
+
+
+def test_an_open_reader_notices_nothing(folder):
+    """A chunk is renamed into place: who has the old file open or mapped keeps it."""
+    (folder / CHUNKS[0]).write_bytes(b"damaged")
+    with (folder / CHUNKS[0]).open("rb") as reader:
+        build(folder.parent, PLAN)
+
+        assert reader.read() == b"damaged"
+    open_cache(folder).logits("id")
+
+
+def test_a_linked_file_elsewhere_is_not_touched(folder):
+    """A damaged file that another cache shares is replaced here, not written through."""
+    other = build(folder.parent, make_plan(("id",)))
+    (folder / CHUNKS[0]).write_bytes(b"damaged")
+    build(folder.parent, PLAN)
+
+    assert (other / CHUNKS[0]).read_bytes() == b"damaged"
+    open_cache(folder).logits("id")
+
+
+def test_what_cannot_come_back_stays(folder, monkeypatch):
+    """If the teachers now say something else, the damaged cache is left as it is, and that is said."""
+    (folder / CHUNKS[0]).write_bytes(b"damaged")
+    before = all_bytes(folder)
+    monkeypatch.setattr("planned.said", lambda teacher, lo, hi: 1 + said(teacher, lo, hi))
+    message = "c/3/0/0 cannot be restored: computed again it is not what was recorded, and nothing"
+    with pytest.raises(RefkdError, match=message):
+        build(folder.parent, PLAN)
+
+    assert all_bytes(folder) == before
+
+
+def test_a_damaged_manifest_is_not_guessed(folder):
+    """Without its manifest nobody knows what a cache was: it is refused, and stays for inspection."""
+    (folder / "manifest.json").write_bytes(b"{}")
+    before = all_bytes(folder)
+    with pytest.raises(
+        RefkdError, match=r"its digest is not the one in manifest\.sha256; delete .* "
+    ):
+        build(folder.parent, PLAN)
+
+    assert all_bytes(folder) == before
+
+
+def test_another_cache_under_the_name(folder, tmp_path):
+    """A folder that holds another cache than its name says is refused, and the difference named."""
+    other = build(tmp_path / "other", make_plan(salt={"id": "retrained"}))
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
+    other.rename(folder)
+    with pytest.raises(RefkdError, match=r"id: teacher weights \(was retrained, now id\)"):
+        build(folder.parent, PLAN)

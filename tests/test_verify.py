@@ -1,0 +1,151 @@
+"""Asking the teachers again: what a cache holds is what they say, or it is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import make_dataset
+from planned import make_plan
+from untrained import save_teacher
+
+from pipeline.cache import cache
+from pipeline.verify import MOST_UNITS, sample_units, verify
+from stores.cache import open_cache
+from stores.errors import RefkdError
+from stores.files import MANIFEST, SEAL
+from stores.fingerprints import bytes_digest
+
+CHUNK = "teachers/ood/logits/c/1/0/0"
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory, data):
+    place = tmp_path_factory.mktemp("teachers")
+    return {
+        name: save_teacher(place / name, data, seed=seed) for seed, name in enumerate(["id", "ood"])
+    }
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, data_folder, teachers):
+    return cache(data_folder, tmp_path_factory.mktemp("caches"), teachers=teachers, device="cpu")
+
+
+@pytest.fixture
+def folder(built, tmp_path):
+    shutil.copytree(built, tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def forge(folder, *, add=0.0, built=None):
+    """Change a chunk or where it was made, with every digest and the seal made to fit."""
+    data = bytearray((folder / CHUNK).read_bytes())
+    logits = np.frombuffer(data, np.float32, count=32 * 2 * 16)
+    logits[300] += add
+    (folder / CHUNK).write_bytes(data)
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest["files"][CHUNK]["sha256"] = bytes_digest(bytes(data))
+    if built is not None:
+        manifest["arrays"]["ood"]["built"] = built
+    text = json.dumps(manifest).encode()
+    (folder / MANIFEST).write_bytes(text)
+    (folder / SEAL).write_text(f"{bytes_digest(text)}\n")
+
+
+def test_a_true_cache(folder, data_folder, teachers):
+    """Every file intact and every row that is asked about the same bits: the numbers say so."""
+    found = verify(folder, data_folder, teachers=teachers, device="cpu")
+    opened = open_cache(folder)
+
+    same = {"rows": 96, "max_abs_error": 0.0, "tolerance": 0.0, "same_bits": True}
+    assert found["teachers"] == {"id": same, "ood": same}
+    assert (found["key"], found["seal"], found["rows"]) == (opened.key, opened.seal, 96)
+    assert found["files"] == len(opened.manifest["files"])
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"dtype": "float16", "codec": "zstd"},
+        {"precision": "bf16"},
+        {"splits": ("test_ood", "val")},
+    ],
+)
+def test_choices(how, data_folder, teachers, tmp_path):
+    """A cache of any dtype, codec, precision and splits is compared as it was made."""
+    folder = cache(data_folder, tmp_path, teachers=teachers, device="cpu", **how)
+    found = verify(folder, data_folder, teachers=teachers, device="cpu")
+
+    assert all(one["same_bits"] for one in found["teachers"].values())
+
+
+def test_damaged_files_are_counted(folder, data_folder, teachers):
+    """Every chunk is read: the first damaged one is named, and how many there are."""
+    for name in (CHUNK, "teachers/id/logits/c/0/0/0"):
+        (folder / name).write_bytes((folder / name).read_bytes()[::-1])
+    with pytest.raises(
+        RefkdError, match=r"chunk 0 of teacher id .* is damaged.*\(2 files are damaged in all\)"
+    ):
+        verify(folder, data_folder, teachers=teachers, device="cpu")
+
+
+def test_a_lie_under_true_digests(folder, data_folder, teachers):
+    """One logit changed in its last places, digests and seal made to fit, is found and its row named."""
+    forge(folder, add=1e-5)
+    expected = open_cache(folder).ids[32 + 300 // 32]
+    with pytest.raises(RefkdError, match=rf"teacher ood now says .* of sample {expected} where"):
+        verify(folder, data_folder, teachers=teachers, device="cpu")
+
+
+def test_another_make_has_a_tolerance(folder, data_folder, teachers):
+    """What another device kind or torch version made may differ by 1e-3, and no more."""
+    forge(folder, add=5e-4, built={"device": "cuda", "torch": "1"})
+    found = verify(folder, data_folder, teachers=teachers, device="cpu")["teachers"]["ood"]
+
+    assert found["tolerance"] == 1e-3
+    assert not found["same_bits"]
+    np.testing.assert_allclose(found["max_abs_error"], 5e-4, rtol=1e-2)
+
+    forge(folder, add=1e-3, built={"device": "cuda", "torch": "1"})
+    with pytest.raises(RefkdError, match="teacher ood now says"):
+        verify(folder, data_folder, teachers=teachers, device="cpu")
+
+
+def test_nan_is_no_agreement(folder, data_folder, teachers):
+    """A NaN in a cache is never within a tolerance."""
+    forge(folder, add=np.nan, built={"device": "cuda", "torch": "1"})
+    with pytest.raises(RefkdError, match="where the cache holds nan"):
+        verify(folder, data_folder, teachers=teachers, device="cpu")
+
+
+def test_other_teachers(folder, data, data_folder, teachers, tmp_path):
+    """Teachers exchanged, retrained or missing are told apart from those that were cached."""
+    exchanged = {"id": teachers["ood"], "ood": teachers["id"]}
+    with pytest.raises(
+        RefkdError, match=r"other inputs: id: teacher weights \(was .*ood: teacher w"
+    ):
+        verify(folder, data_folder, teachers=exchanged)
+    retrained = {**teachers, "ood": save_teacher(tmp_path / "new", data, seed=9)}
+    with pytest.raises(RefkdError, match=r"other inputs: ood: teacher weights \(was [^;]*\); run"):
+        verify(folder, data_folder, teachers=retrained)
+    with pytest.raises(
+        RefkdError, match="holds the teachers id, ood, given were id; name the same"
+    ):
+        verify(folder, data_folder, teachers={"id": teachers["id"]})
+
+
+def test_other_data(folder, teachers, word_file, tmp_path):
+    """A cache of other data is refused before a teacher is asked."""
+    other = make_dataset(tmp_path / "data", word_file, train=60)
+    with pytest.raises(RefkdError, match=r"made from other inputs: clips \(was .*features \(was"):
+        verify(folder, other, teachers=teachers)
+
+
+def test_few_rows_are_asked_about():
+    """Of a large cache the first, the last and two units between are asked about again."""
+    units = sample_units(make_plan(num_rows=100_000), "id", block_rows=32)
+
+    assert [unit.lo for unit in units] == [0, 33_312, 66_656, 99_968]
+    assert len(units) == MOST_UNITS

@@ -1,0 +1,144 @@
+"""Stage two: one pass over the chunks, the same bits whoever makes it."""
+
+import logging
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from planned import all_bytes, build, make_plan
+
+from pipeline.weigh import weigh
+from stores.cache import open_cache
+from stores.errors import RefkdError
+from stores.weights import open_weights
+from student.crossentropy import ground_truth_ce
+
+PLAN = make_plan()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("caches"), PLAN)
+
+
+@pytest.fixture
+def folder(built, tmp_path):
+    shutil.copytree(built, tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def weighed(built, tmp_path_factory):
+    """The bytes of the weights of the cache."""
+    folder = tmp_path_factory.mktemp("weighed") / "cache"
+    shutil.copytree(built, folder)
+    return all_bytes(weigh(folder))
+
+
+def test_cross_entropies(folder):
+    """Each row's cross-entropies are the kernel's on its logits, and the means are their means."""
+    assert weigh(folder) == folder / "weights"
+    cache = open_cache(folder)
+    weights = open_weights(cache)
+    for name in cache.teachers:
+        expected = ground_truth_ce(cache.logits(name), cache.clips, cache.gt)
+        np.testing.assert_array_equal(weights.ce[name], expected)
+        train = np.asarray(cache.splits) == "train"
+        np.testing.assert_allclose(
+            weights.means["train"][name], expected[train].mean(axis=0), rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("codec", ["zstd", "shuffle-lz4"])
+def test_codec_moves_no_bit(codec, tmp_path, folder):
+    """Compressed chunks give the same cross-entropies."""
+    weigh(folder)
+    packed = build(tmp_path / "packed", make_plan(codec=codec))
+    weigh(packed)
+    plain, found = (open_weights(open_cache(place)) for place in (folder, packed))
+
+    assert found.means == plain.means
+    assert all(found.ce[name].tobytes() == plain.ce[name].tobytes() for name in plain.ce)
+
+
+def test_weighed_twice(folder, weighed, caplog):
+    """A weighed cache is said to be, and not a byte is written."""
+    weigh(folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with caplog.at_level(logging.INFO, logger="refkd"):
+        weigh(folder)
+
+    assert f"{folder} is already weighed" in caplog.messages
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert all_bytes(folder / "weights") == weighed
+
+
+def test_damaged_weights_are_written_again(folder, weighed):
+    """Weights that do not verify are made anew, with the same bytes."""
+    place = weigh(folder)
+    (place / "current").write_text("0" * 64 + "\n")
+    weigh(folder)
+
+    assert all_bytes(place) == weighed
+
+
+def test_small_windows_move_no_bit(folder, weighed, monkeypatch):
+    """How many chunks are under way at once changes nothing."""
+    monkeypatch.setattr("pipeline.weigh.WINDOW", 3)
+
+    assert all_bytes(weigh(folder)) == weighed
+
+
+def test_damaged_chunk(folder):
+    """A damaged chunk stops the pass and is named; no weights appear."""
+    path = folder / "teachers/ood/logits/c/2/0/0"
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(
+        RefkdError, match=r"chunk 2 of teacher ood \(samples video032#0 to video047#1"
+    ):
+        weigh(folder)
+
+    assert not (folder / "weights").exists()
+
+
+def test_no_cache(tmp_path):
+    """Only a finished cache is weighed."""
+    with pytest.raises(RefkdError, match="no logit cache at"):
+        weigh(tmp_path / "none")
+
+
+def test_no_torch(folder):
+    """Stage two needs no torch, here or on a worker."""
+    program = (
+        "import sys; from pathlib import Path; from pipeline.weigh import weigh\n"
+        f"weigh(Path({str(folder)!r})); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "False"
+
+
+def test_no_scheduler(folder):
+    """An address where no scheduler answers is named."""
+    with pytest.raises(RefkdError, match=r"no Dask scheduler answers at nonsense://127.0.0.1:1 \("):
+        weigh(folder, scheduler="nonsense://127.0.0.1:1")
+
+
+def test_cluster_gives_the_same_bits(folder, weighed):
+    """Two processes of a Dask cluster give the bytes of the threads, and name a damaged chunk."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        assert all_bytes(weigh(folder, scheduler=cluster.scheduler_address)) == weighed
+
+        shutil.rmtree(folder / "weights")
+        path = folder / "teachers/id/logits/c/9/0/0"
+        path.write_bytes(path.read_bytes()[::-1])
+        with pytest.raises(RefkdError, match=r"chunk 9 of teacher id \(samples video144#0 to"):
+            weigh(folder, scheduler=cluster.scheduler_address)

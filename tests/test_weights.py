@@ -1,0 +1,159 @@
+"""The weight store: whole, sealed, bound to its cache, and replaced in one step."""
+
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+from planned import all_bytes, build, make_plan
+
+from stores.cache import damaged_files, open_cache
+from stores.errors import RefkdError
+from stores.weights import open_weights, write_weights
+
+PLAN = make_plan()
+CE = {
+    name: np.random.default_rng(seed).exponential(size=(300, 2)).astype(np.float32)
+    for seed, name in enumerate(PLAN.arrays)
+}
+
+
+def chunks(cache, ce=CE):
+    for name in cache.teachers:
+        for chunk in range(cache.layout.num_chunks):
+            lo, hi = cache.layout.span(chunk)
+            yield name, chunk, ce[name][lo:hi]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = build(tmp_path_factory.mktemp("weighed"), PLAN)
+    write_weights(open_cache(folder), chunks(open_cache(folder)))
+    return folder
+
+
+@pytest.fixture
+def cache(built, tmp_path):
+    shutil.copytree(built, tmp_path / "cache")
+    return open_cache(tmp_path / "cache")
+
+
+def test_come_back(cache):
+    """Cross-entropies come back bit for bit in the order of the rows; means are those of each split."""
+    weights = open_weights(cache)
+    train = np.asarray(cache.splits) == "train"
+
+    assert list(weights.ce) == ["id", "ood"]
+    for name in CE:
+        assert weights.ce[name].tobytes() == CE[name].tobytes()
+        expected = CE[name][train].astype(np.float64).mean(axis=0)
+        np.testing.assert_allclose(weights.means["train"][name], expected, rtol=1e-14)
+        expected = CE[name][~train].astype(np.float64).mean(axis=0)
+        np.testing.assert_allclose(weights.means["val"][name], expected, rtol=1e-14)
+    assert weights.manifest["counts"] == {"train": 260, "val": 40}
+    assert (weights.manifest["cache"], weights.manifest["cache_seal"]) == (cache.key, cache.seal)
+
+
+def test_means_are_sums_by_chunk(cache):
+    """A mean is the float64 sum of the chunks' sums, in the order of the chunks, bit for bit."""
+    total = np.zeros(2)
+    for lo in range(0, 260, 32):
+        total = total + CE["id"][lo : min(lo + 32, 260)].sum(axis=0, dtype=np.float64)
+
+    assert open_weights(cache).means["train"]["id"] == (total / 260).tolist()
+
+
+def test_plain_zarr_reads_them(cache):
+    """They are Zarr arrays like the logits."""
+    seal = (cache.folder / "weights/current").read_text()[:16]
+    group = zarr.open_group(cache.folder / "weights" / seal, mode="r")
+
+    np.testing.assert_array_equal(group["ce/ood"][:], CE["ood"])
+
+
+def test_the_cache_is_as_it_was(cache):
+    """Weighing adds a folder and changes no sealed byte."""
+    assert not damaged_files(cache)
+    assert open_cache(cache.folder).seal == cache.seal
+
+
+def test_same_bytes_again(cache, built):
+    """Written twice the weights are the same bytes, in the one folder, and nothing lies beside them."""
+    write_weights(cache, chunks(cache))
+
+    assert all_bytes(cache.folder) == all_bytes(built)
+    assert [p.name for p in (cache.folder.parent / ".building").iterdir()] == ["cache-weights.lock"]
+
+
+def test_other_weights_replace_them(cache):
+    """New weights take the place of the old, which are removed."""
+    other = {name: 2 * ce for name, ce in CE.items()}
+    write_weights(cache, chunks(cache, other))
+
+    np.testing.assert_array_equal(open_weights(cache).ce["id"], 2 * CE["id"])
+    assert len(list((cache.folder / "weights").iterdir())) == 2
+
+
+def test_a_failed_weighing_leaves_the_old(cache):
+    """Stopped in the middle, the weights that were there count, and nothing is left behind."""
+
+    def stopping():
+        yield from list(chunks(cache, {name: 2 * ce for name, ce in CE.items()}))[:5]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_weights(cache, stopping())
+
+    np.testing.assert_array_equal(open_weights(cache).ce["id"], CE["id"])
+    assert [p.name for p in (cache.folder.parent / ".building").iterdir()] == ["cache-weights.lock"]
+
+
+def test_what_a_killed_weighing_left_is_removed(cache):
+    """Half-written weights outside the cache are neither read nor kept."""
+    left = cache.folder.parent / ".building/cache-weights"
+    (left / "ce").mkdir(parents=True)
+    (left / "ce/stray").write_bytes(b"half")
+    write_weights(cache, chunks(cache))
+
+    assert not left.exists()
+    assert "ce/stray" not in open_weights(cache).manifest["files"]
+
+
+def test_not_weighed(cache):
+    """A cache without weights is answered with the command that writes them."""
+    shutil.rmtree(cache.folder / "weights")
+    with pytest.raises(RefkdError, match=r"has no weights; run `refkd weigh .*/cache` first"):
+        open_weights(cache)
+
+
+def test_every_file_is_under_a_digest(cache):
+    """A bit turned in any file of the weights, the seal's own file included, is found."""
+    place = cache.folder / "weights"
+    for name, data in all_bytes(place).items():
+        turned = bytearray(data)
+        turned[len(data) // 2] ^= 1
+        (place / name).write_bytes(turned)
+        with pytest.raises(RefkdError, match=r"; run `refkd weigh` again"):
+            open_weights(cache)
+        (place / name).write_bytes(data)
+    open_weights(cache)
+
+
+def test_lost_files(cache):
+    """A file of the weights that is gone is found before anything is read."""
+    place = cache.folder / "weights"
+    for name, data in all_bytes(place).items():
+        (place / name).unlink()
+        with pytest.raises(RefkdError, match=r"run `refkd weigh"):
+            open_weights(cache)
+        (place / name).write_bytes(data)
+
+
+def test_weights_of_another_cache(cache, tmp_path):
+    """Weights copied from another cache, whole as they are, are refused."""
+    other = build(tmp_path / "other", make_plan(salt={"id": "retrained"}))
+    shutil.copytree(cache.folder / "weights", other / "weights")
+    with pytest.raises(
+        RefkdError, match=r"weights belongs to another cache than .*; run `refkd weigh`"
+    ):
+        open_weights(open_cache(other))
