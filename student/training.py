@@ -101,7 +101,8 @@ def train(
                 progress.best_weights = {k: v.clone() for k, v in network.state_dict().items()}
             save_checkpoint(checkpoint, _state(progress, network, optimiser))
             bar.clear()
-            log.info("%s %s", name, describe_epoch(entry, recipe.epochs))
+            told = {"epochs_done": epoch + 1}  # for whoever shows the progress of many runs
+            log.info("%s %s", name, describe_epoch(entry, recipe.epochs), extra=told)
     if progress.history[-1]["val"] is None:
         log.warning("%s: there is no val split, so the last epoch is kept", name)
     return progress
@@ -178,5 +179,6 @@ def _resume(
         return Progress()
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
-    log.info("going on after epoch %d of %s", len(state["history"]), checkpoint)
+    done = len(state["history"])
+    log.info("going on after epoch %d of %s", done, checkpoint, extra={"epochs_done": done})
     return Progress(state["history"], state["best_epoch"], state["best_weights"])

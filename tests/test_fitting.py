@@ -1,10 +1,12 @@
 import json
 import logging
+import re
 
 import pytest
 
+from pipeline.fitting import trained_seconds
 from pipeline.teach import teach
-from stores.errors import RefkdError
+from stores.errors import BusyError, RefkdError
 from stores.files import locked
 from stores.models import read_facts
 from student.recipe import Recipe
@@ -83,7 +85,7 @@ def test_half_a_training_by_another_torch_begins_anew(data_folder, tmp_path, mon
 def test_two_processes_do_not_train_one_model(data_folder, tmp_path):
     """The second is refused while the first holds the kernel's lock; a left-over file means nothing."""
     out = tmp_path / "t"
-    with locked(tmp_path / ".t.lock"), pytest.raises(RefkdError, match="by another process"):
+    with locked(tmp_path / ".t.lock"), pytest.raises(BusyError, match="by another process"):
         taught(data_folder, out)
 
     assert (tmp_path / ".t.lock").exists()
@@ -103,6 +105,29 @@ def test_times_lie_outside_the_model(data_folder, tmp_path, caplog):
         "manifest.sha256",
         "model.safetensors",
     ]
+
+
+def test_seconds_of_several_sittings(tmp_path):
+    """90 s to the last line of a killed sitting and 60 s of the one that finished are 150 s."""
+    (tmp_path / "t.log").write_text(
+        "2026-01-01 23:59:00 training begins\n"
+        "2026-01-02 00:00:30 student epoch 1/2\n"
+        "2026-01-05 08:00:00 training begins\n"
+        "2026-01-05 08:00:01 a notice\nof two lines\n"
+        "2026-01-05 08:01:00 trained in 60.0 s\n"
+    )
+
+    assert trained_seconds(tmp_path / "t") == 150
+    assert trained_seconds(tmp_path / "without a log") is None
+
+
+def test_seconds_of_a_training(data_folder, tmp_path, caplog):
+    """A log tells them to a second."""
+    with caplog.at_level(logging.INFO, "refkd"):
+        out = taught(data_folder, tmp_path / "t")
+    told = float(re.search(r"trained in ([0-9.]+) s", caplog.text)[1])
+
+    assert trained_seconds(out) == pytest.approx(told, abs=1.0)
 
 
 def test_a_folder_of_something_else_is_left_alone(data_folder, tmp_path):
