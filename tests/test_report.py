@@ -125,7 +125,6 @@ def test_real_features_are_not_called_simulated(page):
     assert "imulated features" not in page
 
 
-@pytest.mark.slow
 def test_simulated_is_said_wherever_scores_stand(make_data, runs, tmp_path):
     """On simulated features the page warns once and each table of scores says so."""
     data = make_data(tmp_path / "planted", simulated=True)
