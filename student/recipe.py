@@ -41,7 +41,7 @@ class Recipe:
     teachers: tuple[str, ...] = _knob(
         ("id", "ood"), "teachers in the cache to learn from, separated by commas"
     )
-    backbone: str = _knob("vslnet", "network of the student", choices=tuple(BACKBONES))
+    backbone: str = _knob("vslnet", "kind of network", choices=tuple(BACKBONES))
     hidden: int = _knob(128, "width of the network, a multiple of 8", least=8)
     predictor: str = _knob("rnn", "span predictor", choices=PREDICTORS)
     epochs: int = _knob(100, "passes over the training split", least=1)
