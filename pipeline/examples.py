@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stores.dataset import DataSet, Rows
+from stores.dataset import DataSet
 from stores.pairs import Pair
 from student.forward import model_logits
 from student.metrics import temporal_iou
@@ -54,7 +54,7 @@ def ask(
     device: str,
 ) -> list[Example]:
     """Return the chosen rows of a split with every model's answer."""
-    pairs, rows = data.pairs[split], _subset(data.rows(split), chosen)
+    pairs, rows = data.pairs[split], data.rows(split).take(chosen)
     clips_N = rows.clips.astype(np.int64)
     answers: list[dict[str, Answer]] = [{} for _ in chosen]
     for name, network in networks.items():
@@ -67,19 +67,6 @@ def ask(
                 chances_BT=_softmax(logits_NBT[n, :, : clips_N[n]]),
             )
     return [Example(pairs[row], found) for row, found in zip(chosen, answers, strict=True)]
-
-
-def _subset(rows: Rows, chosen: Sequence[int]) -> Rows:
-    keep = list(chosen)
-    return Rows(
-        ids=[rows.ids[i] for i in keep],
-        splits=[rows.splits[i] for i in keep],
-        video=rows.video[keep],
-        words=rows.words[keep],
-        clips=rows.clips[keep],
-        gt=rows.gt[keep],
-        durations_s=rows.durations_s[keep],
-    )
 
 
 def _iou(span_s: npt.NDArray[np.float64], pair: Pair) -> float:

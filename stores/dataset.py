@@ -19,6 +19,7 @@ Shapes: N pairs, V videos, R rows, T clips, D channels, L words, M types, W vect
 import contextlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ WORDS_PATH = ".words.json"
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Some pairs of a data set as arrays, sorted by (split, id)."""
+    """Some pairs of a data set as arrays; `DataSet.rows` sorts them by (split, id)."""
 
     ids: list[str]
     splits: list[str]
@@ -51,6 +52,19 @@ class Rows:
     clips: npt.NDArray[np.int16]  # [N], clips of the video
     gt: npt.NDArray[np.int16]  # [N, 2], first and last clip of the moment
     durations_s: npt.NDArray[np.float64]  # [N]
+
+    def take(self, keep: Sequence[int]) -> "Rows":
+        """Return the rows at these places, in this order."""
+        places = list(keep)
+        return Rows(
+            ids=[self.ids[i] for i in places],
+            splits=[self.splits[i] for i in places],
+            video=self.video[places],
+            words=self.words[places],
+            clips=self.clips[places],
+            gt=self.gt[places],
+            durations_s=self.durations_s[places],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,15 +127,8 @@ class DataSet:
             if split not in self.pairs:
                 raise RefkdError(f"{self.folder} has no split {split}; it has {self._splits()}")
         table = self.table
-        keep = [i for i, split in enumerate(table.splits) if not splits or split in splits]
-        return Rows(
-            ids=[table.ids[i] for i in keep],
-            splits=[table.splits[i] for i in keep],
-            video=table.video[keep],
-            words=table.words[keep],
-            clips=table.clips[keep],
-            gt=table.gt[keep],
-            durations_s=table.durations_s[keep],
+        return table.take(
+            [i for i, split in enumerate(table.splits) if not splits or split in splits]
         )
 
     def raw_rows(self, video: int) -> npt.NDArray[np.float16]:
