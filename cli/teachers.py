@@ -30,6 +30,13 @@ from student.recipe import TEACHER_KNOBS, Recipe
     is_flag=True,
     help="Add the span loss of the moved view (ood only).",
 )
+@click.option(
+    "--moved-stretch",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Moved moments also change their length, at most by this factor (ood only).",
+)
 @recipe_options(*TEACHER_KNOBS)
 @device_option
 @threads_option
@@ -40,6 +47,7 @@ def teach(
     *,
     bias: str,
     moved_span_loss: bool,
+    moved_stretch: float,
     recipe: Recipe,
     device: str,
     threads: int | None,
@@ -53,6 +61,7 @@ def teach(
         out,
         bias=bias,
         moved_span_loss=moved_span_loss,
+        moved_stretch=moved_stretch,
         recipe=recipe,
         device=device,
         threads=threads,

@@ -1,7 +1,7 @@
 """Training teachers: plainly (ID), or on moved moments as well (OOD; Hao et al., ECCV 2022).
 
 The OOD teacher sees every pair twice: as it is, and with the raw feature rows of its moment cut
-out and put back at a uniform place. Shapes: N pairs, T clips, L clips of a moment.
+out and put back at a uniform place, if asked at another length too. Shapes: N pairs, T clips, L clips of a moment.
 """
 
 import math
@@ -44,6 +44,7 @@ class Teaching:
         *,
         debias: bool,
         moved_span_loss: bool,
+        moved_stretch: float,
         device: str,
     ) -> None:
         self.network, self.data, self.recipe, self.device = network, data, recipe, device
@@ -53,7 +54,7 @@ class Teaching:
         self.num_rows = len(rows.ids)
         self.num_batches = math.ceil(self.num_rows / recipe.batch)
         self.gatherer = Gatherer(data, rows, characters=characters, device=device)
-        self.mover = Mover(data, rows, data.pairs["train"])
+        self.mover = Mover(data, rows, data.pairs["train"], stretch=moved_stretch)
         self.validation = Validation(data)
 
     def batches(self, epoch: int) -> Iterator[TeacherBatch]:
@@ -68,7 +69,7 @@ class Teaching:
         self, index_N: npt.NDArray[np.intp], rng: np.random.Generator
     ) -> tuple[Inputs, Tensor]:
         """Return the batch with every moment moved to a uniform place, and the moved labels."""
-        views = self.mover.views(index_N, lambda _, places: int(rng.integers(places)))
+        views = self.mover.views(index_N, lambda _, choices: int(rng.integers(choices)))
         features_NTD = torch.from_numpy(views.features_NTD)
         inputs = self.gatherer.inputs_of(index_N, features_NTD, trim=True)
         return inputs, torch.from_numpy(views.gt_N2).to(self.device)

@@ -22,6 +22,7 @@ def teach(
     bias: str,
     recipe: Recipe,
     moved_span_loss: bool = False,
+    moved_stretch: float = 1.0,
     device: str = "auto",
     threads: int | None = None,
 ) -> Path:
@@ -31,6 +32,11 @@ def teach(
     """
     if moved_span_loss and bias != "ood":
         raise RefkdError(f"--moved-span-loss is for --bias ood, got --bias {bias}")
+    if moved_stretch < 1 or (moved_stretch > 1 and bias != "ood"):
+        raise RefkdError(
+            f"--moved-stretch is a factor of at least 1 for --bias ood, got {moved_stretch:g} "
+            f"for --bias {bias}"
+        )
     dataset = open_dataset(data)
     if not dataset.pairs.get("train"):
         raise RefkdError(f"{data} has no train split; prepare it with training annotations")
@@ -39,6 +45,7 @@ def teach(
         **settings,
         "bias": bias,
         "moved_span_loss": moved_span_loss,
+        "moved_stretch": moved_stretch,
         "data": dataset.seal,
         "backbone_version": find_backbone(recipe.backbone)[1],
     }
@@ -54,6 +61,7 @@ def teach(
             recipe,
             debias=bias == "ood",
             moved_span_loss=moved_span_loss,
+            moved_stretch=moved_stretch,
             device=device,
         )
 

@@ -49,7 +49,9 @@ def test_consistency_of_a_moment_with_itself_is_zero_in_any_batch():
 @pytest.fixture
 def teaching(data):
     network = Network(network_shape(data, RECIPE))
-    return Teaching(network, data, RECIPE, debias=True, moved_span_loss=True, device="cpu")
+    return Teaching(
+        network, data, RECIPE, debias=True, moved_span_loss=True, moved_stretch=1.0, device="cpu"
+    )
 
 
 def test_views_depend_on_seed_and_epoch_alone(teaching):
