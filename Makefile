@@ -11,13 +11,14 @@ TEACHERS ?= teachers
 CACHES ?= caches
 RUNS ?= runs
 REPORT ?= report.html
+TABLE ?= 3
 NAMED = --teacher id=$(TEACHERS)/id --teacher ood=$(TEACHERS)/ood
 # Caches and runs are named by digests; `make cache` and `make distill` note the last one.
 CACHE ?= $(shell cat $(CACHES)/.last)
 MODEL ?= $(shell cat $(RUNS)/.last)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill evaluate predict score report
+.PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill ablate evaluate predict score report
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
@@ -75,6 +76,9 @@ verify: setup ## Forward some rows of CACHE= again and compare
 
 distill: setup ## Train a student on DATA= from CACHE= into RUNS=
 	mkdir -p $(RUNS) && $(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS) > $(RUNS)/.last && cat $(RUNS)/.last
+
+ablate: setup ## Train every row of TABLE= from CACHE= (one or more) into RUNS= and compare
+	$(REFKD) ablate $(DATA) $(CACHE) $(RUNS) --table $(TABLE) $(NAMED) $(ABLATE_ARGS)
 
 evaluate: setup ## Score MODEL= (the last run) on DATA=
 	$(REFKD) evaluate $(MODEL) $(DATA) $(EVALUATE_ARGS)

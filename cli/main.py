@@ -69,7 +69,7 @@ def refkd() -> None:
     """Video moment retrieval by reflective knowledge distillation.
 
     Train two teachers once, cache what they say, and train students from the cache:
-    prepare (or simulate), teach, cache, weigh, distill, evaluate, report.
+    prepare (or simulate), teach, cache, weigh, distill, evaluate, report; ablate trains many.
     `refkd demo OUT` runs all of them on a small built-in data set.
     """
     notices = logging.getLogger("refkd")
@@ -86,6 +86,7 @@ for command in (
     teachers.weigh,
     teachers.verify,
     students.distill,
+    students.ablate,
     students.evaluate,
     students.predict,
     students.score,

@@ -1,4 +1,4 @@
-"""Commands around the students and their scores: distill, evaluate, predict, score, report, demo."""
+"""Commands around the students: distill, ablate, evaluate, predict, score, report, demo."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from cli.options import (
     threads_option,
 )
 from cli.printing import show
+from pipeline.ablations import TABLES
 from student.recipe import Recipe
 
 
@@ -42,6 +43,83 @@ def distill(
 
     folder = stage(data, cache, runs, recipe, device=device, threads=threads)
     show({"run": str(folder)}, str(folder), as_json=as_json)
+
+
+@click.command()
+@click.argument("data", type=PATH)
+@click.argument("caches", type=PATH, nargs=-1, required=True, metavar="CACHE...")
+@click.argument("runs", type=PATH)
+@click.option(
+    "--table",
+    type=click.Choice(tuple(TABLES)),
+    required=True,
+    help="A table of the paper, its warm-up figure, or the controls that it lacks.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Students of each row, with --seed and those that follow.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Students trained at once, each on one CPU thread.",
+)
+@named(
+    "--teacher",
+    "NAME=DIR",
+    "A teacher's folder, for the rows of teachers; a NAME again for each of several caches.",
+    several=True,
+)
+@click.option(
+    "--results",
+    type=PATH,
+    metavar="DIR",
+    help="Where a JSON file of each finished run is kept.  [default: RUNS/results]",
+)
+@recipe_options()
+@device_option
+@json_option
+def ablate(
+    data: Path,
+    caches: tuple[Path, ...],
+    runs: Path,
+    *,
+    table: str,
+    seeds: int,
+    jobs: int,
+    teacher: dict[str, list[Path]],
+    results: Path | None,
+    recipe: Recipe,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Train and compare every row of a table.
+
+    Each row changes the recipe given here and has several students. Caches whose teachers differ
+    by seed alone share the students of a row; other caches make row groups of their own. What is
+    finished is not repeated, in whichever table it stood.
+    """
+    from pipeline.ablate import ablate as stage
+    from pipeline.ablation_table import ablation_table
+
+    result = stage(
+        data,
+        caches,
+        runs,
+        table=table,
+        recipe=recipe,
+        seeds=seeds,
+        jobs=jobs,
+        teachers=teacher,
+        results=results,
+        device=device,
+    )
+    show(result, ablation_table(result), as_json=as_json)
 
 
 @click.command()

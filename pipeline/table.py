@@ -27,14 +27,14 @@ def comparison_table(results: Mapping[str, Scores], *, splits: Sequence[str]) ->
         }
         # the floors of a split are the same whichever model stands beside them
         first: Scores = next(iter(models.values()), {"floors": {}})
-        columns.append({**_named(first["floors"]), **models})
+        columns.append({**named_floors(first["floors"]), **models})
     floors = [name for column in columns for name in column if name not in results]
     head = [["", *splits], ["", *(_head(PUBLISHED) for _ in splits)]]
     rows = [
         [name, *(_cells(column.get(name), PUBLISHED) for column in columns)]
         for name in dict.fromkeys([*floors, *results])
     ]
-    return f"{_title(results.values())}\n\n{_lines([*head, *rows])}"
+    return f"{_title(results.values())}\n\n{aligned([*head, *rows])}"
 
 
 def evaluation_table(result: Scores) -> str:
@@ -70,12 +70,12 @@ def _title(results: Iterable[Scores]) -> str:
 
 def _block(title: str, floors: Mapping[str, Scores], models: Mapping[str, Scores]) -> str:
     """Return all measures of one split under a title."""
-    found = {**_named(floors), **models}
+    found = {**named_floors(floors), **models}
     rows = [[name, _cells(scores, MEASURES)] for name, scores in found.items()]
-    return f"{title}\n{_lines([['', _head(MEASURES)], *rows])}"
+    return f"{title}\n{aligned([['', _head(MEASURES)], *rows])}"
 
 
-def _named(floors: Mapping[str, Scores]) -> dict[str, Scores]:
+def named_floors(floors: Mapping[str, Scores]) -> dict[str, Scores]:
     """Return floors by their name and, where one was fitted, its span in durations."""
     return {
         name if name == WHOLE else f"{name} {'-'.join(f'{x:.2f}' for x in scores['span'])}": scores
@@ -95,7 +95,7 @@ def _cells(scores: Scores | None, measures: Sequence[str]) -> str:
     )
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as lines with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(

@@ -1,0 +1,165 @@
+"""A table of the paper, or one that it lacks: every row trained from caches, scored, compared."""
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from pipeline.ablations import TABLES, Student
+from pipeline.crew import Told, work_off
+from pipeline.judging import Judge, judged_splits
+from pipeline.planning import PlannedRow, Planner, Trial, make_groups, open_sources
+from pipeline.results import Result, Results
+from pipeline.summary import VALIDATION, summarise
+from stores.dataset import open_dataset
+from stores.errors import RefkdError
+from student.floors import floors
+from student.recipe import Recipe
+
+log = logging.getLogger("refkd")
+
+
+def ablate(
+    data: Path,
+    caches: Sequence[Path],
+    runs: Path,
+    *,
+    table: str,
+    recipe: Recipe,
+    seeds: int,
+    jobs: int = 1,
+    teachers: Mapping[str, Sequence[Path]] | None = None,
+    results: Path | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Train what a table still lacks, `jobs` students at once, and return its rows in numbers.
+
+    A row's students have the recipe's seed and the `seeds` - 1 that follow. Results are kept in
+    `results` (`runs`/results if not given), found there by what they are about, and shared by all
+    tables. Raises RefkdError if a cache does not fit, or at the end if a student failed.
+    """
+    dataset, chosen = open_dataset(data), TABLES[table]
+    folders = teachers or {}
+    sources = open_sources(caches, dataset, folders)
+    twins = any(isinstance(row, Student) and row.taught_by == "twins" for row in chosen.rows)
+    groups = make_groups(sources, recipe.teachers, twins=twins)
+    planner = Planner(dataset, recipe, seeds=seeds, sources=sources, folders=folders)
+    tests = [split for split in judged_splits(dataset) if split not in VALIDATION]
+    folder = results or runs / "results"
+    planned = _answerable(planner.rows(chosen, groups), Results(folder))
+    todo = _missing(planned, Results(folder))
+    if todo:
+        _do(todo, Judge(data, runs, folder, device), at_once=jobs)
+    kept = Results(folder)
+    return {
+        "table": table,
+        "title": chosen.title,
+        "full": chosen.full,
+        "splits": tests,
+        "validation": list(VALIDATION),
+        "measures": list(chosen.measures),
+        "simulated": dataset.simulated,
+        "data": dataset.seal,
+        "results": str(folder),
+        "floors": {
+            split: floors(dataset.pairs.get("train"), dataset.pairs[split]) for split in tests
+        },
+        "rows": summarise(planned, kept, table=chosen, tests=tests),
+    }
+
+
+def _answerable(rows: Sequence[PlannedRow], kept: Results) -> list[PlannedRow]:
+    """Return the rows whose models are at hand or were scored before; say which are left out."""
+    found = []
+    for row in rows:
+        trials = _trials([row])
+        if all(t.recipe or t.models or kept.find(t.about) for t in trials) and trials:
+            found.append(row)
+            continue
+        names = sorted({name for trial in trials for name in trial.about["teachers"]})
+        options = " ".join(f"--teacher {name}=DIR" for name in names)
+        log.warning("row %s is left out: give every teacher's folder by %s", row.name, options)
+    return found
+
+
+def _missing(rows: Sequence[PlannedRow], kept: Results) -> list[Trial]:
+    """Return the trials without a result, each once, those of the first seed first."""
+    trials = {trial.key: trial for trial in _trials(rows)}
+    known = [(trial, kept.find(trial.about)) for trial in trials.values()]
+    elsewhere = sum(_of_another_cache(trial, result) for trial, result in known)
+    if elsewhere:
+        log.info(
+            "%d results are of caches with other keys; their teachers were trained alike on the "
+            "same data, so that nothing is trained again",
+            elsewhere,
+        )
+    done = sum(result is not None for _, result in known)
+    log.info("%d of %d models are finished", done, len(known))
+    return [trial for trial, result in known if result is None]
+
+
+def _of_another_cache(trial: Trial, result: Result | None) -> bool:
+    if result is None or not trial.recipe or not trial.recipe.teachers:
+        return False
+    return bool(result["seals"]["cache_key"] != trial.seals["cache_key"])
+
+
+def _trials(rows: Sequence[PlannedRow]) -> list[Trial]:
+    """Return the trials of rows, seed after seed, so that whole tables of few seeds come first."""
+    lines = [list(line) for row in rows for line in (row.trials, *row.by_split.values())]
+    return [trial for some in zip_longest(*lines) for trial in some if trial is not None]
+
+
+def _do(trials: Sequence[Trial], judge: Judge, *, at_once: int) -> None:
+    """Do trials under one progress bar; raise RefkdError at the end if some failed."""
+    progress = _Progress(trials)
+    with progress.bar, closing(work_off(trials, judge, at_once=at_once)) as events:
+        for told in events:
+            progress.take(told)
+    if progress.failed:
+        some = "; ".join(progress.failed[:3])
+        raise RefkdError(
+            f"{len(progress.failed)} of {len(trials)} models failed: {some}; "
+            "mend that and run the same command again: finished work is kept"
+        )
+
+
+class _Progress:
+    """One bar for all models, in epochs, with the names of those that are under way."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self.failed: list[str] = []
+        self._trials, self._finished = trials, 0
+        self._steps: dict[int, int] = {}  # done, by the place of a trial that is under way
+        total = sum(trial.steps for trial in trials)
+        self.bar = tqdm(total=total, unit="epoch", file=sys.stderr, dynamic_ncols=True)
+
+    def take(self, told: Told) -> None:
+        """Show what one of the models told."""
+        trial = self._trials[told.job]
+        if told.kind == "begun":
+            self._steps[told.job] = 0
+        elif told.kind == "epochs":
+            self._advance(told.job, told.value)
+        elif told.kind == "notice":
+            log.warning("%s: %s", trial.name, told.value)
+        elif told.kind == "done":
+            self._finished += 1
+            self._advance(told.job, trial.steps)
+            said = ", ".join(f"{split} {miou:.2f}" for split, miou in told.value.items())
+            log.info("%s: mIoU %s (%d of %d)", trial.name, said, self._finished, len(self._trials))
+        elif told.kind == "failed":
+            self.failed.append(f"{trial.name}: {told.value}")
+            log.warning("%s failed: %s", trial.name, told.value)
+        if told.kind in ("done", "failed", "waiting"):
+            del self._steps[told.job]
+        self.bar.set_description(", ".join(self._trials[job].name for job in self._steps))
+
+    def _advance(self, job: int, steps: int) -> None:
+        self.bar.update(steps - self._steps[job])
+        self._steps[job] = steps

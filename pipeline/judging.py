@@ -1,0 +1,133 @@
+"""Doing a trial in a process of its own: train the student if need be, score once, keep the result."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.planning import Trial
+from pipeline.results import DECIMALS, FORMAT, VERSION, Result, Results
+from stores.dataset import DataSet, open_dataset
+from stores.errors import RefkdError
+from stores.fingerprints import SHORT, digest, file_digest
+from stores.models import check_fit
+
+LAYERS = ("stores", "student", "pipeline")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Where trials find what they need, and put what they find; called with one."""
+
+    data: Path
+    runs: Path
+    results: Path
+    device: str
+
+    def __call__(self, trial: Trial) -> dict[str, float]:
+        """Keep the result of a trial and return its mIoU by split.
+
+        A result that is there is left as it is: another command may have been quicker. Raises
+        RefkdError if the student cannot be trained, BusyError if another process trains it.
+        """
+        code, results = code_version(), Results(self.results)
+        result = results.find(trial.about)
+        if result is None:
+            result = self._result(trial, code)
+            results.keep(result)
+        return {split: scores["mIoU"] for split, scores in result["scores"].items()}
+
+    def _result(self, trial: Trial, code: dict[str, str]) -> Result:
+        from pipeline.distill import distill
+        from pipeline.fitting import trained_seconds
+        from student.forward import resolve_device
+        from student.model import load_model
+
+        models = trial.models
+        if trial.recipe is not None:
+            assert trial.cache is not None, "a student is trained from a cache"
+            how: dict[str, Any] = {"device": self.device, "threads": 1}
+            models = (distill(self.data, trial.cache, self.runs, trial.recipe, **how),)
+        data, device = open_dataset(self.data), resolve_device(self.device)
+        asked = [load_model(folder, device=device) for folder in models]
+        for folder, model in zip(models, asked, strict=True):
+            check_fit(model.facts, data, name=str(folder))
+        scores, ious = judge([model.network for model in asked], data, device=device)
+        facts = asked[0].facts
+        alone = len(asked) == 1
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "about": trial.about,
+            "seals": {"models": [m.seal for m in asked], "data": data.seal, **trial.seals},
+            "simulated": data.simulated,
+            "best_epoch": facts["best_epoch"] if alone else None,
+            "scores": scores,
+            "seconds": trained_seconds(models[0]) if alone else None,
+            **facts["how"],
+            "code": code,
+            "iou": ious,
+        }
+
+
+def judge(
+    networks: list[Any], data: DataSet, *, device: str
+) -> tuple[dict[str, dict[str, float]], dict[str, list[float]]]:
+    """Return the scores of networks asked together on val, val_moved and every test split, and the
+    IoU of each pair of the test splits.
+
+    Raises RefkdError if there is no test split.
+    """
+    from student.metrics import pair_ious
+    from student.retrieval import retrieve_together, score_pairs
+    from student.validation import MOVED, VAL, MovedSplit
+
+    scores, ious = {}, {}
+    for split in judged_splits(data):
+        pairs = data.pairs[split]
+        spans_N2, _ = retrieve_together(networks, data, data.rows(split), device=device)
+        scores[split] = score_pairs(spans_N2, pairs)
+        if split != VAL:
+            ious[split] = _rounded(pair_ious(spans_N2, [pair.windows for pair in pairs]))
+            continue
+        moved = MovedSplit(data)
+        spans_N2, _ = retrieve_together(
+            networks, data, moved.rows, device=device, features=moved.features
+        )
+        scores[MOVED] = score_pairs(spans_N2, moved.pairs)
+    return scores, ious
+
+
+def judged_splits(data: DataSet) -> list[str]:
+    """Return val, if there is one, and the test splits.
+
+    Raises RefkdError if there is no test split.
+    """
+    tests = [split for split, pairs in data.pairs.items() if split.startswith("test") and pairs]
+    if not tests:
+        raise RefkdError(
+            f"{data.folder} has no test split, only {', '.join(data.pairs)}; "
+            "prepare it with test annotations"
+        )
+    return [*(["val"] if data.pairs.get("val") else []), *tests]
+
+
+def _rounded(values_N: npt.NDArray[np.float64]) -> list[float]:
+    rounded: list[float] = values_N.round(DECIMALS).tolist()
+    return rounded
+
+
+@cache
+def code_version() -> dict[str, str]:
+    """Return the version of refkd, and a digest of its source files, which tells copies apart."""
+    root = Path(__file__).parent.parent
+    sources = {
+        path.relative_to(root).as_posix(): file_digest(path)
+        for layer in LAYERS
+        for path in sorted((root / layer).rglob("*.py"))
+    }
+    return {"refkd": version("refkd"), "sources": digest(sources)[:SHORT]}

@@ -1,0 +1,149 @@
+"""What is kept of a finished run: one small JSON file, enough to print tables from and to commit.
+
+    RESULTS/<readable name>-s<seed>-<digest>.json, a line for each key
+      about      kind (student, teacher, average), recipe, how its teachers were trained, content of
+                 the data, version of the backbone: what makes two results the same
+      seals      of the model, the data, the cache and the teachers at hand
+      scores     of val, val_moved and the test splits, in percent
+      iou        of each pair of the test splits, sorted by id, rounded
+      best_epoch, seconds, threads, device, torch, code
+
+Results are found by what they are about, not by their name or by the bits of a cache.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from stores.dataset import DataSet
+from stores.files import read_json, write_atomic
+from stores.fingerprints import canonical_json, digest
+from student.recipe import Recipe, recipe_json
+
+FORMAT = "refkd-result"
+VERSION = 1
+DECIMALS = 4
+LONGEST_NAME = 150
+ABSENT = (None, False, 0, "", "none")  # a setting of these values is like one that does not exist
+
+About = dict[str, Any]
+Result = dict[str, Any]
+Settings = Mapping[str, Any]
+
+
+def about_student(
+    recipe: Recipe,
+    teachers: Mapping[str, Settings],
+    data: DataSet,
+    *,
+    backbone_version: int,
+    logits: Mapping[str, Any],
+) -> About:
+    """Return what the result of a student is about; `teachers` says how each was trained.
+
+    `logits` are the facts of its cache that change what the student reads.
+    """
+    return {
+        "kind": "student",
+        "recipe": recipe_json(recipe),
+        "teachers": {name: _trained(teachers[name], data) for name in recipe.teachers},
+        "logits": dict(logits) if recipe.teachers else None,
+        "data": data_content(data),
+        "backbone_version": backbone_version,
+    }
+
+
+def about_teachers(teachers: Mapping[str, Settings], data: DataSet) -> About:
+    """Return what the result of one teacher, or of several asked together, is about."""
+    return {
+        "kind": "teacher" if len(teachers) == 1 else "average",
+        "teachers": {name: _trained(settings, data) for name, settings in teachers.items()},
+        "data": data_content(data),
+    }
+
+
+def data_content(data: DataSet) -> str:
+    """Return the digest of all that a model is trained and scored on, wherever it was prepared."""
+    return digest({name: entry["sha256"] for name, entry in data.manifest["files"].items()})
+
+
+def _trained(settings: Settings, data: DataSet) -> dict[str, Any]:
+    """Return how a teacher was trained; on which data is said only if it was on other data."""
+    own = settings.get("data") == data.seal
+    return {name: value for name, value in settings.items() if not (own and name == "data")}
+
+
+def same_settings(one: Settings, other: Settings) -> bool:
+    """Return whether two teachers were trained alike."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    """Leave out settings at a value that says nothing, so that a new setting makes nothing stale."""
+    return {name: value for name, value in settings.items() if value not in ABSENT}
+
+
+def about_key(about: About) -> str:
+    """Return a digest that is equal for results about the same, by whichever version written."""
+    plain = {**about, "teachers": {name: _plain(t) for name, t in about["teachers"].items()}}
+    if about["kind"] != "student":  # whatever a teacher is called
+        plain["teachers"] = sorted(plain["teachers"].values(), key=canonical_json)
+    if "recipe" in about:
+        plain["recipe"] = recipe_json(Recipe()) | about["recipe"]
+    if about.get("logits"):
+        plain["logits"] = _plain(about["logits"])
+    return digest(plain)
+
+
+class Results:
+    """The results in a folder, read once; what is kept is found again by what it is about."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._found: dict[str, Result] = {}
+        for path in sorted(folder.glob("[!.]*.json")):
+            result = read_json(path, repair="delete it and run the same command again")
+            if isinstance(result, dict) and result.get("format") == FORMAT:
+                self._found.setdefault(about_key(result["about"]), result)
+
+    def find(self, about: About) -> Result | None:
+        """Return the result about this, or None."""
+        return self._found.get(about_key(about))
+
+    def keep(self, result: Result) -> Path:
+        """Write a result and return its file."""
+        self._found[about_key(result["about"])] = result
+        path = self.folder / result_name(result["about"])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in result.items()]
+        write_atomic(path, ("{" + ",\n ".join(lines) + "}\n").encode())
+        return path
+
+
+def result_name(about: About) -> str:
+    """Return the name of a result's file: what differs from the defaults, the seed, a digest."""
+    if about["kind"] == "student":
+        default, recipe = recipe_json(Recipe()), about["recipe"]
+        changed = [
+            f"{knob.name.replace('_', '-')}-{_said(recipe[knob.name])}"
+            for knob in fields(Recipe)
+            if knob.name not in ("backbone", "seed") and recipe[knob.name] != default[knob.name]
+        ]
+        words, seeds = [recipe["backbone"], *changed], [recipe["seed"]]
+    else:
+        teachers = about["teachers"].values()
+        words = [about["kind"], *(f"{t['bias']}-{t['backbone']}" for t in teachers)]
+        seeds = [t["seed"] for t in teachers]
+    name = re.sub(r"[^A-Za-z0-9.+_-]", "", "_".join(words))[:LONGEST_NAME]
+    return f"{name}-s{'+'.join(map(str, seeds))}-{about_key(about)[:8]}.json"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "+".join(value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
