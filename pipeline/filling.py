@@ -21,6 +21,7 @@ from stores.cachekeys import CachePlan
 from stores.errors import RefkdError
 from stores.journal import Environment
 from stores.repair import restore_files
+from stores.units import Chunk
 
 
 def is_whole(out: Path, plan: CachePlan) -> bool:
@@ -74,7 +75,9 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
     num_rows = sum(unit.num_rows for unit in units)
     group, layout = building.group, building.plan.layout
     with tqdm(total=num_rows, desc="cache", unit="row", file=sys.stderr, disable=not units) as bar:
-        for unit, chunks in run_units(units, open_forward, group, layout, workers=workers):
+        for unit, chunks in run_units(
+            units, open_forward, group, layout, note=building.note, workers=workers
+        ):
             for chunk in chunks:
                 building.record(chunk)
             bar.update(unit.num_rows)
@@ -87,5 +90,9 @@ def _restore(
     cache = read_cache(folder)
     check_plan(cache, plan)
     units = restore_files(cache, plan, damaged_files(cache), block_rows=block_rows)
-    for _ in run_units(units, open_forward, folder, plan.layout, workers=workers):
+    for _ in run_units(units, open_forward, folder, plan.layout, note=_forget, workers=workers):
         pass
+
+
+def _forget(chunk: Chunk) -> None:
+    """Note nothing: a restored chunk is in the manifest already."""

@@ -16,30 +16,37 @@ from pathlib import Path
 
 from stores.errors import RefkdError
 from stores.rowarrays import RowArray
-from stores.units import Chunk, Forward, Unit, write_unit
+from stores.units import Chunk, Forward, Note, Unit, write_unit
 
 OpenForward = Callable[[], Forward]
 Written = tuple[Unit, list[Chunk]]
 
 
 def run_units(
-    units: list[Unit], open_forward: OpenForward, folder: Path, layout: RowArray, *, workers: int
+    units: list[Unit],
+    open_forward: OpenForward,
+    folder: Path,
+    layout: RowArray,
+    *,
+    note: Note,
+    workers: int,
 ) -> Iterator[Written]:
     """Write the chunks of all units into a Zarr group and yield each unit when it is done.
 
-    `open_forward` is called once in each process that does work. After an error, units that are
+    The process that wrote a chunk calls `note` with it. `open_forward` is called once in each process that does work. After an error, units that are
     under way are still yielded, so that no work is lost, before it is raised.
     """
     if workers == 1 or len(units) <= 1:
         if units:
             forward = open_forward()
-            yield from ((unit, write_unit(folder, layout, unit, forward)) for unit in units)
+            for unit in units:
+                yield unit, write_unit(folder, layout, unit, forward, note)
         return
     executor = ProcessPoolExecutor(
         max_workers=min(workers, len(units)),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
-        initargs=(open_forward, folder, layout),
+        initargs=(open_forward, folder, layout, note),
     )
     try:
         futures = [executor.submit(_work, unit) for unit in units]
@@ -73,25 +80,28 @@ def _in_order_of_completion(futures: list[Future[Written]]) -> Iterator[Written]
 class _Worker:
     """What a worker process keeps between its units."""
 
-    def __init__(self, open_forward: OpenForward, folder: Path, layout: RowArray) -> None:
-        self._open_forward, self._folder, self._layout = open_forward, folder, layout
+    def __init__(
+        self, open_forward: OpenForward, folder: Path, layout: RowArray, note: Note
+    ) -> None:
+        self._open_forward, self._note = open_forward, note
+        self._folder, self._layout = folder, layout
         self._forward: Forward | None = None
 
     def write(self, unit: Unit) -> list[Chunk]:
         if self._forward is None:  # not in the initialiser: its errors would not be passed on
             self._forward = self._open_forward()
-        return write_unit(self._folder, self._layout, unit, self._forward)
+        return write_unit(self._folder, self._layout, unit, self._forward, self._note)
 
 
 _worker: _Worker | None = None
 
 
-def _start(open_forward: OpenForward, folder: Path, layout: RowArray) -> None:
+def _start(open_forward: OpenForward, folder: Path, layout: RowArray, note: Note) -> None:
     """Prepare a worker process."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _worker = _Worker(open_forward, folder, layout)
+    _worker = _Worker(open_forward, folder, layout, note)
 
 
 def _die_with_parent() -> None:

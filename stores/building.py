@@ -11,6 +11,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from stores.journal import Entry, Environment, Journal
 from stores.rowarrays import array_files
 from stores.samples import sample_arrays
 from stores.siblings import Found, explain_miss, find_chunks, finished_caches, link_file
-from stores.units import Chunk, Unit
+from stores.units import Chunk, Note, Unit
 
 log = logging.getLogger("refkd")
 
@@ -76,9 +77,15 @@ class Building:
         missing = {name: self._missing(name) for name in self.plan.arrays}
         return make_units(self.plan, missing, block_rows=block_rows)
 
+    @property
+    def note(self) -> Note:
+        """A function for worker processes that puts a finished chunk into the journal."""
+        return partial(_append, self._journal, self.environment)
+
     def record(self, chunk: Chunk) -> None:
-        """Note that a chunk's file lies whole on the disk."""
-        self._note(Entry(chunk.teacher, chunk.chunk, chunk.sha256, self.environment))
+        """Count a chunk that a worker has written and noted."""
+        entry = _entry(chunk, self.environment)
+        self._done[entry.array, entry.chunk] = entry
 
     def link_siblings(self) -> None:
         """Take over what finished caches in OUT hold of this one; say why if they hold nothing."""
@@ -177,10 +184,6 @@ class Building:
     def _missing(self, name: str) -> list[int]:
         return [i for i in range(self.plan.layout.num_chunks) if (name, i) not in self._done]
 
-    def _note(self, entry: Entry) -> None:
-        self._journal.append(entry)
-        self._done[entry.array, entry.chunk] = entry
-
     def _link(self, name: str, found: Found) -> None:
         """Link the chunks that are missing; from elsewhere all, so that no array is of two makes."""
         missing = self._missing(name)
@@ -189,9 +192,19 @@ class Building:
         for chunk in taken:
             target = self.group / logits_name(name) / self.plan.layout.chunk_file(chunk)
             link_file(found.sibling.folder / found.files[chunk], target)
-            self._note(Entry(name, chunk, found.sha256(chunk), found.built))
+            entry = Entry(name, chunk, found.sha256(chunk), found.built)
+            self._journal.append(entry)
+            self._done[name, chunk] = entry
         if taken:
             log.info("teacher %s: %d chunks taken from %s", name, len(taken), found.sibling.folder)
+
+
+def _append(journal: Journal, built: Environment, chunk: Chunk) -> None:
+    journal.append(_entry(chunk, built))
+
+
+def _entry(chunk: Chunk, built: Environment) -> Entry:
+    return Entry(chunk.teacher, chunk.chunk, chunk.sha256, built)
 
 
 def make_units(

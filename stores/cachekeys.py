@@ -148,9 +148,9 @@ def named_inputs(inputs: Inputs, arrays: Mapping[str, Inputs]) -> Inputs:
     """Return all inputs of a cache as one flat record; a teacher's own are headed by its name."""
     flat = dict(inputs["samples"])
     for teacher, array in arrays.items():
-        for field, value in array.items():
-            own = field.startswith(TEACHER)
-            flat[f"{teacher}: {field}" if own else field] = value
+        for name, value in array.items():
+            own = name.startswith(TEACHER)
+            flat[f"{teacher}: {name}" if own else name] = value
     return flat
 
 

@@ -1,7 +1,8 @@
 """An append-only list of finished chunks that survives a kill at any byte.
 
 One JSON object a line: array, chunk, sha256 of its file, and on what it was built. A line counts
-once it is whole; one that is torn or unreadable is a chunk to be made again.
+once it is whole; one that is torn or unreadable is a chunk to be made again. Each worker appends
+the lines of its own chunks: one write to the end of a file, so that lines of two do not mix.
 """
 
 import json
@@ -25,7 +26,7 @@ class Entry:
 
 
 class Journal:
-    """The journal in a file; one process writes it, under the building's lock."""
+    """The journal in a file; only processes of the one that holds the building's lock write it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

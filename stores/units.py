@@ -47,9 +47,15 @@ class Chunk:
     sha256: str
 
 
-def write_unit(folder: Path, layout: RowArray, unit: Unit, forward: Forward) -> list[Chunk]:
+Note = Callable[[Chunk], None]
+
+
+def write_unit(
+    folder: Path, layout: RowArray, unit: Unit, forward: Forward, note: Note
+) -> list[Chunk]:
     """Ask a teacher for the rows of a unit and write their chunks, each file whole or not at all.
 
+    Each chunk is noted as soon as its file lies on the disk, so that a kill costs one unit.
     Raises RefkdError if a logit is not finite, or a chunk is not what its digest says it was.
     """
     rows_nBT = forward(unit.teacher, unit.lo, unit.hi)
@@ -65,6 +71,7 @@ def write_unit(folder: Path, layout: RowArray, unit: Unit, forward: Forward) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
         written.append(Chunk(unit.teacher, chunk, sha256))
+        note(written[-1])
     return written
 
 

@@ -1,5 +1,6 @@
 """A small data set that a small network learns in seconds, made once for all tests."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,14 @@ def make_dataset(out: Path, words: Path, *, train=64, grid="fixed", simulated=Fa
         inputs={"planted": train},
         facts={},
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """No test can cut the power, so none waits until its bytes have reached the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,12 @@ def never():
 
 def test_no_units_no_teachers(tmp_path):
     """Where nothing is left to do, no teacher is loaded."""
-    assert list(run_units([], never, tmp_path, PLAN.layout, workers=4)) == []
+    assert list(run_units([], never, tmp_path, PLAN.layout, note=print, workers=4)) == []
 
 
 def test_one_process_goes_in_order(tmp_path):
     """One process takes the units in order and yields each with its chunks."""
-    done = list(run_units(UNITS, Ask(), tmp_path, PLAN.layout, workers=1))
+    done = list(run_units(UNITS, Ask(), tmp_path, PLAN.layout, note=print, workers=1))
 
     assert [unit.lo for unit, _ in done] == list(range(0, 300, 32))
     assert [chunk.chunk for _, (chunk,) in done] == list(range(10))
@@ -32,7 +32,10 @@ def test_work_under_way_is_kept(tmp_path):
     """After an error every unit that was asked for is yielded or is the one that failed."""
     ask, done = Ask(tmp_path / "notes", trouble={("id", 64): "nan"}), []
     with pytest.raises(RefkdError, match="says nan of sample video034#1"):
-        done.extend(unit.lo for unit, _ in run_units(UNITS, ask, tmp_path, PLAN.layout, workers=2))
+        done.extend(
+            unit.lo
+            for unit, _ in run_units(UNITS, ask, tmp_path, PLAN.layout, note=print, workers=2)
+        )
 
     assert sorted([*done, 64]) == sorted(lo for _, lo in ask.asked())
 
@@ -40,7 +43,7 @@ def test_work_under_way_is_kept(tmp_path):
 def test_an_error_while_opening_is_passed_on(tmp_path):
     """What a worker cannot load is said in its own words."""
     with pytest.raises(RefkdError, match="no teacher here"):
-        list(run_units(UNITS, Refusing(), tmp_path, PLAN.layout, workers=2))
+        list(run_units(UNITS, Refusing(), tmp_path, PLAN.layout, note=print, workers=2))
 
 
 class Refusing:

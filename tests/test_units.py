@@ -97,6 +97,6 @@ def test_restoring_something_else_changes_nothing(tmp_path):
     plan = make_plan()
     (u,) = make_units(plan, {"id": [4]}, block_rows=32, recorded={("id", 4): "0" * 64})
     with pytest.raises(RefkdError, match="cannot be restored: computed again it is not what was"):
-        write_unit(tmp_path, plan.layout, u, said)
+        write_unit(tmp_path, plan.layout, u, said, print)
 
     assert not any(tmp_path.iterdir())
