@@ -17,6 +17,9 @@ from stores.fingerprints import SHORT, digest, file_digest
 from stores.models import check_fit
 
 LAYERS = ("stores", "student", "pipeline")
+Scores = dict[str, dict[str, float]]  # by split, then measure, in percent
+Ious = dict[str, list[float]]
+Calibrations = dict[str, dict[str, dict[str, float]]]  # by split, then boundary, in percent
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Judge:
         asked = [load_model(folder, device=device) for folder in models]
         for folder, model in zip(models, asked, strict=True):
             check_fit(model.facts, data, name=str(folder))
-        scores, ious = judge([model.network for model in asked], data, device=device)
+        networks = [model.network for model in asked]
+        scores, ious, calibrations = judge(networks, data, device=device)
         facts = asked[0].facts
         alone = len(asked) == 1
         return {
@@ -67,6 +71,7 @@ class Judge:
             "simulated": data.simulated,
             "best_epoch": facts["best_epoch"] if alone else None,
             "scores": scores,
+            "calibration": calibrations,
             "seconds": trained_seconds(models[0]) if alone else None,
             **facts["how"],
             "code": code,
@@ -74,32 +79,33 @@ class Judge:
         }
 
 
-def judge(
-    networks: list[Any], data: DataSet, *, device: str
-) -> tuple[dict[str, dict[str, float]], dict[str, list[float]]]:
-    """Return the scores of networks asked together on val, val_moved and every test split, and the
-    IoU of each pair of the test splits.
+def judge(networks: list[Any], data: DataSet, *, device: str) -> tuple[Scores, Ious, Calibrations]:
+    """Return the scores of networks asked together on val, val_moved and every test split, and of
+    the test splits the IoU of each pair and the calibration of either boundary.
 
     Raises RefkdError if there is no test split.
     """
+    from student.calibration import boundary_calibration, in_percent
     from student.metrics import pair_ious
-    from student.retrieval import retrieve_together, score_pairs
+    from student.retrieval import ask_together, best_spans, score_pairs
     from student.validation import MOVED, VAL, MovedSplit
 
-    scores, ious = {}, {}
+    scores, ious, calibrations = {}, {}, {}
     for split in judged_splits(data):
-        pairs = data.pairs[split]
-        spans_N2, _ = retrieve_together(networks, data, data.rows(split), device=device)
+        pairs, rows = data.pairs[split], data.rows(split)
+        logits_NBT = ask_together(networks, data, rows, device=device)
+        spans_N2, _ = best_spans(logits_NBT, rows)
         scores[split] = score_pairs(spans_N2, pairs)
         if split != VAL:
             ious[split] = _rounded(pair_ious(spans_N2, [pair.windows for pair in pairs]))
+            calibrations[split] = in_percent(boundary_calibration(logits_NBT, rows.clips, rows.gt))
             continue
         moved = MovedSplit(data)
-        spans_N2, _ = retrieve_together(
+        logits_NBT = ask_together(
             networks, data, moved.rows, device=device, features=moved.features
         )
-        scores[MOVED] = score_pairs(spans_N2, moved.pairs)
-    return scores, ious
+        scores[MOVED] = score_pairs(best_spans(logits_NBT, moved.rows)[0], moved.pairs)
+    return scores, ious, calibrations
 
 
 def judged_splits(data: DataSet) -> list[str]:

@@ -63,6 +63,16 @@ def boundary_confidence(
     return 1 / lifted_NBT.sum(axis=-1), likeliest_NB == gt_N2
 
 
+def in_percent(found: dict[str, Calibration]) -> dict[str, dict[str, float]]:
+    """Return calibrations by boundary as JSON in percent, without their bins."""
+    return {
+        boundary: {
+            name: round(100 * value, 4) for name, value in one._asdict().items() if name != "bins"
+        }
+        for boundary, one in found.items()
+    }
+
+
 def calibration(
     confidence_N: Floats, hit_N: npt.NDArray[np.bool_], *, num_bins: int = NUM_BINS
 ) -> Calibration:

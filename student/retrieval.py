@@ -13,11 +13,13 @@ import torch
 from stores.annotations import Pair
 from stores.dataset import DataSet, Rows
 from stores.grid import span_seconds
-from student.forward import Features, block_rows, model_logits
+from student.forward import Features, model_logits
 from student.inputs import length_mask
 from student.metrics import scores
 from student.network import Network
 from student.spans import decode_spans, masked_log_softmax
+
+DECODED_AT_ONCE = 1024
 
 
 def retrieve(
@@ -32,30 +34,36 @@ def retrieve(
 
     `features` stands in for the data set's, as in `model_logits`.
     """
-    return retrieve_together([network], data, rows, device=device, features=features)
+    return best_spans(ask_together([network], data, rows, device=device, features=features), rows)
 
 
-def retrieve_together(
+def ask_together(
     networks: Sequence[Network],
     data: DataSet,
     rows: Rows,
     *,
     device: str,
     features: Features | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return the logits of every row, [N, 2, T]; of several networks those of their mean."""
+    num_rows, clips_N = len(rows.ids), rows.clips.astype(np.int64)
+    logits = [
+        model_logits(network, data, rows, 0, num_rows, device=device, features=features)
+        for network in networks
+    ]
+    return logits[0] if len(logits) == 1 else average_logits(logits, clips_N)
+
+
+def best_spans(
+    logits_NBT: npt.NDArray[np.float32], rows: Rows
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return what `retrieve` does, of the mean of several networks' probabilities."""
+    """Return the best span of each row in seconds, [N, 2], and its probability, [N]."""
     spans, chances = [np.empty((0, 2))], [np.empty(0)]
-    step = block_rows(device) * 8
-    for lo in range(0, len(rows.ids), step):
-        hi = min(lo + step, len(rows.ids))
-        clips_N = rows.clips[lo:hi].astype(np.int64)
-        logits = [
-            model_logits(network, data, rows, lo, hi, device=device, features=features)
-            for network in networks
-        ]
-        logits_NBT = logits[0] if len(logits) == 1 else average_logits(logits, clips_N)
-        clip_N2, chance_N = decode(logits_NBT, clips_N)
-        spans.append(clip_seconds(clip_N2, rows.durations_s[lo:hi], clips_N))
+    for lo in range(0, len(rows.ids), DECODED_AT_ONCE):
+        some = slice(lo, lo + DECODED_AT_ONCE)
+        clips_N = rows.clips[some].astype(np.int64)
+        clip_N2, chance_N = decode(logits_NBT[some], clips_N)
+        spans.append(clip_seconds(clip_N2, rows.durations_s[some], clips_N))
         chances.append(chance_N)
     return np.concatenate(spans), np.concatenate(chances)
 

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from student.calibration import Bin, boundary_calibration, boundary_confidence, calibration
+from student.calibration import (
+    Bin,
+    boundary_calibration,
+    boundary_confidence,
+    calibration,
+    in_percent,
+)
 
 
 def test_two_bins_by_hand():
@@ -84,3 +90,6 @@ def test_boundaries_apart():
 
     assert found["start"].error == pytest.approx(0.0, abs=1e-9)
     assert found["end"].error == pytest.approx(1.0)
+    told = in_percent(found)["end"]
+    assert told.keys() == {"error", "by_chance", "confidence", "accuracy"}
+    assert (told["error"], told["accuracy"]) == (100.0, 0.0)
