@@ -5,6 +5,7 @@
                  the data, version of the backbone: what makes two results the same
       seals      of the model, the data, the cache and the teachers at hand
       scores     of val, val_moved and the test splits, in percent
+      calibration  of the start and the end on the test splits, in percent
       iou        of each pair of the test splits, sorted by id, rounded
       best_epoch, seconds, threads, device, torch, code
 
