@@ -13,8 +13,9 @@ from tqdm import tqdm
 from pipeline.ablations import TABLES, Student
 from pipeline.crew import Told, work_off
 from pipeline.judging import Judge, judged_splits
-from pipeline.planning import PlannedRow, Planner, Trial, make_groups, open_sources
+from pipeline.planning import PlannedRow, Planner, Trial
 from pipeline.results import Result, Results
+from pipeline.sources import make_groups, open_sources
 from pipeline.summary import VALIDATION, summarise
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
@@ -78,12 +79,14 @@ def _answerable(rows: Sequence[PlannedRow], kept: Results) -> list[PlannedRow]:
     found = []
     for row in rows:
         trials = _trials([row])
-        if all(t.recipe or t.models or kept.find(t.about) for t in trials) and trials:
+        lacking = [t for t in trials if not (t.recipe or t.models or kept.find(t.about))]
+        if trials and not lacking:
             found.append(row)
             continue
-        names = sorted({name for trial in trials for name in trial.about["teachers"]})
+        names = sorted({name for trial in lacking for name in trial.about["teachers"]})
         options = " ".join(f"--teacher {name}=DIR" for name in names)
-        log.warning("row %s is left out: give every teacher's folder by %s", row.name, options)
+        reason = f"give {options} for each cache" if names else "no cache has such a teacher"
+        log.warning("row %s is left out: %s", row.name, reason)
     return found
 
 

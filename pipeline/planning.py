@@ -14,57 +14,20 @@ from typing import Any
 from pipeline.ablations import Average, Row, Student, Table, Teacher
 from pipeline.results import (
     About,
+    Settings,
     about_key,
     about_student,
     about_teachers,
-    same_settings,
+    plain_settings,
 )
-from stores.cache import Cache, check_cache, open_cache
+from pipeline.sources import Group, Source, backbone_of
 from stores.dataset import DataSet
 from stores.errors import RefkdError
-from stores.fingerprints import canonical_json
 from stores.models import read_facts
-from stores.weights import open_weights
 from student.recipe import Recipe
 
 log = logging.getLogger("refkd")
-Settings = dict[str, Any]
 TRUE_TO_TRAINING = ("test_iid", "test")  # splits whose moments lie as in training; others do not
-
-
-@dataclass(frozen=True)
-class Source:
-    """A cache, and how each of its teachers was trained."""
-
-    cache: Cache
-    trained: dict[str, Settings]
-
-    def of_bias(self, bias: str, names: Sequence[str]) -> list[str]:
-        """Return which of these teachers have a bias."""
-        return [name for name in names if self.trained[name]["bias"] == bias]
-
-    @property
-    def twins(self) -> list[str]:
-        """Two ID teachers that differ by seed alone, or none."""
-        names = self.of_bias("id", self.cache.teachers)
-        for index, one in enumerate(names):
-            for other in names[index + 1 :]:
-                if _but_seed(self.trained[one]) == _but_seed(self.trained[other]):
-                    return [one, other]
-        return []
-
-    @property
-    def logits(self) -> dict[str, Any]:
-        """The facts of the cache that change what a student reads."""
-        return {name: self.cache.manifest[name] for name in ("dtype", "precision")}
-
-
-@dataclass(frozen=True)
-class Group:
-    """Caches of teachers that differ by seed alone; the name says what is theirs, if there are others."""
-
-    name: str
-    sources: list[Source]
 
 
 @dataclass(frozen=True)
@@ -101,81 +64,6 @@ class PlannedRow:
     def of_split(self, split: str) -> tuple[Trial, ...]:
         """Return the trials that a row shows of a split."""
         return self.by_split.get(split, self.trials)
-
-
-def open_sources(
-    caches: Sequence[Path], data: DataSet, folders: Mapping[str, Sequence[Path]]
-) -> list[Source]:
-    """Return caches, each checked against the data, with what is known of their teachers.
-
-    Raises RefkdError if one is of other data, was not weighed, or comes twice.
-    """
-    sources: list[Source] = []
-    for path in caches:
-        cache = open_cache(path)
-        check_cache(cache, data=data)
-        open_weights(cache)
-        if cache.key in [source.cache.key for source in sources]:
-            raise RefkdError(f"{path} holds the same as another cache given; give each once")
-        trained = {name: _settings(cache, name, folders) for name in cache.teachers}
-        sources.append(Source(cache, trained))
-    return sources
-
-
-def _settings(cache: Cache, name: str, folders: Mapping[str, Sequence[Path]]) -> Settings:
-    """Return how a cached teacher was trained, as the cache or the teacher's own folder says."""
-    array = cache.manifest["arrays"][name]
-    trained: Settings = array.get("trained") or {}
-    for folder in () if trained else folders.get(name, ()):
-        facts, seal = read_facts(folder)
-        if seal == array["teacher"]:
-            trained = facts["inputs"]
-    if not trained:
-        raise RefkdError(
-            f"{cache.folder} does not say how teacher {name} was trained; "
-            f"give its folder by --teacher {name}=DIR, or run `refkd cache` anew"
-        )
-    return trained
-
-
-def make_groups(sources: Sequence[Source], names: Sequence[str], *, twins: bool) -> list[Group]:
-    """Return the caches that hold the teachers of these names, by how those were trained.
-
-    With `twins`, a cache may hold two ID teachers instead. Raises RefkdError if another lacks one.
-    """
-    alike: dict[str, list[Source]] = {}
-    for source in sources:
-        if not (twins and source.twins) or set(names) <= set(source.trained):
-            check_cache(source.cache, teachers=names)
-            trained = {name: _but_seed(source.trained[name]) for name in names}
-            alike.setdefault(canonical_json([trained, source.logits]), []).append(source)
-    if not alike:
-        raise RefkdError(f"no cache given holds the teachers {', '.join(names)}; add one that does")
-    flat = [_flat(sources[0], names) for sources in alike.values()]
-    shared = {name for name in flat[0] if all(own.get(name) == flat[0][name] for own in flat)}
-    return [
-        Group(", ".join(f"{k} {v}" for k, v in own.items() if k not in shared), group)
-        for own, group in zip(flat, alike.values(), strict=True)
-    ]
-
-
-def _flat(source: Source, names: Sequence[str]) -> dict[str, Any]:
-    """Return settings of teachers by name; those that all teachers share stand once."""
-    trained = [_but_seed(source.trained[name]) for name in names]
-    found: dict[str, Any] = dict(source.logits)
-    for setting in dict.fromkeys(setting for own in trained for setting in own):
-        values = [own.get(setting) for own in trained]
-        if setting == "backbone_version":
-            continue
-        if all(value == values[0] for value in values):
-            found[setting] = values[0]
-        else:
-            found |= {f"{n} {setting}": v for n, v in zip(names, values, strict=True)}
-    return found
-
-
-def _but_seed(trained: Settings) -> Settings:
-    return {name: value for name, value in trained.items() if name not in ("seed", "data")}
 
 
 class Planner:
@@ -233,7 +121,7 @@ class Planner:
             source, names = taught[index % len(taught)]
             recipe = row.recipe(self._base, names)
             if own_backbone:
-                recipe = replace(recipe, backbone=_backbone(source, self._base.teachers))
+                recipe = replace(recipe, backbone=backbone_of(source, self._base.teachers))
             recipe = replace(recipe, seed=recipe.seed + index)
             trials.append(self._student(_name(group, row, recipe.seed), recipe, source))
         return tuple(trials)
@@ -242,10 +130,12 @@ class Planner:
         """Return the caches that the students of a row learn from, and the teachers' names in each."""
         names = list(self._base.teachers)
         if row.taught_by == "twins":
-            found = [(source, source.twins) for source in self._sources if source.twins]
+            of_group = [group.sources[0].trained[n] for n in group.sources[0].of_bias("id", names)]
+            pairs = [(source, source.twins(like)) for like in of_group for source in self._sources]
+            found = [(source, two) for source, two in pairs if two]
             missing = (
-                "give one more CACHE, made with two teachers of --bias id and other --seed, "
-                "as in `refkd cache --teacher a=DIR --teacher b=DIR`, and `refkd weigh` it"
+                "give one more CACHE, of two teachers trained as the ID teacher was but with other "
+                "--seed, as in `refkd cache --teacher a=DIR --teacher b=DIR`, and `refkd weigh` it"
             )
         elif row.taught_by in ("id", "ood"):
             found = [(source, source.of_bias(row.taught_by, names)[:1]) for source in group.sources]
@@ -255,7 +145,7 @@ class Planner:
             chosen = names if row.taught_by == "all" else []
             found, missing = [(source, chosen) for source in group.sources], ""
         if not found:
-            log.warning("row %s is left out: %s", row.name, missing)
+            log.warning("row %s is left out: %s", _name(group, row), missing)
         return found
 
     def _student(self, name: str, recipe: Recipe, source: Source) -> Trial:
@@ -296,21 +186,11 @@ class Planner:
 
     def _folder(self, trained: Settings) -> Path | None:
         for folder, inputs in self._folders:
-            if same_settings(inputs, trained):
+            if plain_settings(inputs) == plain_settings(trained):
                 return folder
         return None
 
 
-def _name(group: Group, row: Row, seed: int | str) -> str:
-    return " ".join(word for word in (group.name, row.name, f"s{seed}") if word)
-
-
-def _backbone(source: Source, names: Sequence[str]) -> str:
-    """Return the backbone of a cache's teachers; raises RefkdError if they have several."""
-    found = {str(source.trained[name]["backbone"]) for name in names}
-    if len(found) != 1:
-        raise RefkdError(
-            f"the teachers in {source.cache.folder} have the backbones {', '.join(sorted(found))}; "
-            "for this table give caches whose teachers have one"
-        )
-    return found.pop()
+def _name(group: Group, row: Row, seed: int | str | None = None) -> str:
+    words = (group.name, row.name, "" if seed is None else f"s{seed}")
+    return " ".join(word for word in words if word)

@@ -28,7 +28,8 @@ FORMAT = "refkd-result"
 VERSION = 1
 DECIMALS = 4
 LONGEST_NAME = 150
-ABSENT = (None, False, 0, "", "none")  # a setting of these values is like one that does not exist
+ABSENT = (None, False, 0, "", "none")  # a setting at one of these is like one that is not there
+NEUTRAL = {"moved_stretch": 1.0}  # and so are these, settings being added as versions go by
 
 About = dict[str, Any]
 Result = dict[str, Any]
@@ -77,25 +78,27 @@ def _trained(settings: Settings, data: DataSet) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if not (own and name == "data")}
 
 
-def same_settings(one: Settings, other: Settings) -> bool:
-    """Return whether two teachers were trained alike."""
-    return _plain(one) == _plain(other)
-
-
-def _plain(settings: Settings) -> dict[str, Any]:
-    """Leave out settings at a value that says nothing, so that a new setting makes nothing stale."""
-    return {name: value for name, value in settings.items() if value not in ABSENT}
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """Return settings without those that say nothing, so that a new one makes nothing stale."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if value not in ABSENT and value != NEUTRAL.get(name)
+    }
 
 
 def about_key(about: About) -> str:
     """Return a digest that is equal for results about the same, by whichever version written."""
-    plain = {**about, "teachers": {name: _plain(t) for name, t in about["teachers"].items()}}
+    plain = {
+        **about,
+        "teachers": {name: plain_settings(t) for name, t in about["teachers"].items()},
+    }
     if about["kind"] != "student":  # whatever a teacher is called
         plain["teachers"] = sorted(plain["teachers"].values(), key=canonical_json)
     if "recipe" in about:
         plain["recipe"] = recipe_json(Recipe()) | about["recipe"]
     if about.get("logits"):
-        plain["logits"] = _plain(about["logits"])
+        plain["logits"] = plain_settings(about["logits"])
     return digest(plain)
 
 

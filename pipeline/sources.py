@@ -1,0 +1,142 @@
+"""Caches and what is known of their teachers, put into groups of teachers that were trained alike."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.listing import said
+from pipeline.results import Settings, plain_settings
+from stores.cache import Cache, check_cache, open_cache
+from stores.dataset import DataSet
+from stores.errors import RefkdError
+from stores.fingerprints import canonical_json
+from stores.models import read_facts
+from stores.weights import open_weights
+
+
+@dataclass(frozen=True)
+class Source:
+    """A cache, and how each of its teachers was trained."""
+
+    cache: Cache
+    trained: Mapping[str, Settings]
+
+    def of_bias(self, bias: str, names: Sequence[str]) -> list[str]:
+        """Return which of these teachers have a bias."""
+        return [name for name in names if self.trained[name]["bias"] == bias]
+
+    def twins(self, like: Settings | None = None) -> list[str]:
+        """Return two ID teachers that differ by seed alone, if there are two, trained as `like` was."""
+        names = self.of_bias("id", self.cache.teachers)
+        for index, one in enumerate(names):
+            own = but_seed(self.trained[one])
+            others = [name for name in names[index + 1 :] if but_seed(self.trained[name]) == own]
+            if others and (like is None or own == but_seed(like)):
+                return [one, others[0]]
+        return []
+
+    @property
+    def logits(self) -> dict[str, Any]:
+        """The facts of the cache that change what a student reads."""
+        return {name: self.cache.manifest[name] for name in ("dtype", "precision")}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Caches of teachers that differ by seed alone.
+
+    The name says in what they differ from those of other groups; it is empty if there is no other.
+    """
+
+    name: str
+    sources: list[Source]
+
+
+def open_sources(
+    caches: Sequence[Path], data: DataSet, folders: Mapping[str, Sequence[Path]]
+) -> list[Source]:
+    """Return caches, each checked against the data, with what is known of their teachers.
+
+    Raises RefkdError if one is of other data, was not weighed, or comes twice.
+    """
+    sources: list[Source] = []
+    for path in caches:
+        cache = open_cache(path)
+        check_cache(cache, data=data)
+        open_weights(cache)
+        if cache.key in [source.cache.key for source in sources]:
+            raise RefkdError(f"{path} holds the same as another cache given; give each once")
+        trained = {name: _settings(cache, name, folders) for name in cache.teachers}
+        sources.append(Source(cache, trained))
+    return sources
+
+
+def _settings(cache: Cache, name: str, folders: Mapping[str, Sequence[Path]]) -> Settings:
+    """Return how a cached teacher was trained, as the cache or the teacher's own folder says."""
+    array = cache.manifest["arrays"][name]
+    trained: dict[str, Any] = array.get("trained") or {}
+    for folder in () if trained else folders.get(name, ()):
+        facts, seal = read_facts(folder)
+        if seal == array["teacher"]:
+            trained = facts["inputs"]
+    if not trained:
+        raise RefkdError(
+            f"{cache.folder} does not say how teacher {name} was trained; "
+            f"give its folder by --teacher {name}=DIR, or run `refkd cache` anew"
+        )
+    return trained
+
+
+def make_groups(sources: Sequence[Source], names: Sequence[str], *, twins: bool) -> list[Group]:
+    """Return the caches that hold the teachers of these names, by how those were trained.
+
+    With `twins`, a cache may hold two ID teachers instead. Raises RefkdError if another lacks one.
+    """
+    alike: dict[str, list[Source]] = {}
+    for source in sources:
+        if not (twins and source.twins()) or set(names) <= set(source.trained):
+            check_cache(source.cache, teachers=names)
+            trained = {name: but_seed(source.trained[name]) for name in names}
+            alike.setdefault(canonical_json([trained, source.logits]), []).append(source)
+    if not alike:
+        raise RefkdError(f"no cache given holds the teachers {', '.join(names)}; add one that does")
+    flat = [_flat(sources[0], names) for sources in alike.values()]
+    named = dict.fromkeys(name for own in flat for name in own)
+    differ = [name for name in named if any(own.get(name) != flat[0].get(name) for own in flat)]
+    return [
+        Group(", ".join(f"{name} {said(own.get(name, False))}" for name in differ), group)
+        for own, group in zip(flat, alike.values(), strict=True)
+    ]
+
+
+def _flat(source: Source, names: Sequence[str]) -> dict[str, Any]:
+    """Return settings of teachers by name; those that all teachers share stand once."""
+    trained = [but_seed(source.trained[name]) for name in names]
+    found: dict[str, Any] = dict(source.logits)
+    for setting in dict.fromkeys(setting for own in trained for setting in own):
+        values = [own.get(setting) for own in trained]
+        if setting == "backbone_version":
+            continue
+        if all(value == values[0] for value in values):
+            found[setting] = values[0]
+        else:
+            found |= {f"{n} {setting}": v for n, v in zip(names, values, strict=True)}
+    return found
+
+
+def but_seed(trained: Settings) -> dict[str, Any]:
+    """Return how a teacher was trained whatever its seed."""
+    plain = plain_settings(trained)
+    return {name: value for name, value in plain.items() if name not in ("seed", "data")}
+
+
+def backbone_of(source: Source, names: Sequence[str]) -> str:
+    """Return the backbone of a cache's teachers; raises RefkdError if they have several."""
+    found = {str(source.trained[name]["backbone"]) for name in names}
+    if len(found) != 1:
+        raise RefkdError(
+            f"the teachers in {source.cache.folder} have the backbones {', '.join(sorted(found))}; "
+            "for this table give caches whose teachers have one"
+        )
+    return found.pop()
