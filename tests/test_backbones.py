@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline.distill import distill
 from pipeline.prepare import prepare
 from pipeline.teach import teach
 from stores.dataset import open_dataset
@@ -89,6 +91,23 @@ def check_interface(shape, make_inputs):
     assert encoded.relevance_NT.shape == (3, 40)
     assert losses
     assert all(loss.shape == () and loss > 0 and loss.requires_grad for loss in losses.values())
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_teachers_and_students(backbone, data_folder, cache_folder, tmp_path):
+    """Each can be an OOD teacher, and a student of half its teachers' width and another backbone."""
+    teacher = Recipe(backbone=backbone, hidden=16, epochs=1, predictor="transformer")
+    student = replace(teacher, hidden=8, warmup=0.0)
+    ood = teach(data_folder, tmp_path / "ood", bias="ood", recipe=teacher, device="cpu", threads=1)
+    run = distill(data_folder, cache_folder, tmp_path, student, device="cpu", threads=1)
+
+    taught, learned = (load_model(folder).facts["history"][0]["losses"] for folder in (ood, run))
+    auxiliary = taught.keys() - {"span", "consistency"}
+    assert {name for name in auxiliary if not name.startswith("moved_")} == (
+        learned.keys() - {"kl", "side"}
+    )
+    assert len(auxiliary) == 2 * (len(learned) - 2)
+    assert taught["consistency"] > 0
 
 
 def test_unknown_backbone():
