@@ -21,6 +21,7 @@ from student.inputs import Inputs, Outputs
 from student.losses import gt_cross_entropy
 from student.moving import Mover
 from student.network import Network
+from student.observations import Spread
 from student.recipe import Recipe
 from student.validation import Validation
 
@@ -92,7 +93,7 @@ class Teaching:
             terms["moved_span"] = span_loss(moved, gt_N2, clips_NT)
         return terms
 
-    def diagnostics(self) -> dict[str, float]:
+    def diagnostics(self) -> dict[str, Spread]:
         return {}
 
     def validate(self) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ from student.batches import Gatherer, epoch_order
 from student.inputs import Inputs
 from student.losses import gt_cross_entropy, side_loss, span_kl
 from student.network import Network
-from student.observations import Observations
+from student.observations import Observations, Spread
 from student.recipe import Recipe
 from student.spans import masked_softmax
 from student.targets import student_targets
@@ -130,7 +130,7 @@ class Distillation:
         self.observed.add(targets.diagnostics)
         return targets.targets_NBT
 
-    def diagnostics(self) -> dict[str, float]:
+    def diagnostics(self) -> dict[str, Spread]:
         return self.observed.take()
 
     def validate(self) -> dict[str, dict[str, float]]:

@@ -22,12 +22,12 @@ from student.spans import masked_log_softmax, masked_softmax
 
 
 class Diagnostics(NamedTuple):
-    """Means over the batch for each teacher, [K]; the last two only where side branches exist."""
+    """What a student makes of each teacher of each pair; the last two where side branches exist."""
 
-    weight_K: Tensor  # introspective weight w (eq. 3-4), over both boundaries
-    share_K: Tensor  # weight in the target, after any re-weighting (eq. 12)
-    confidence_K: Tensor | None  # rho (eq. 10)
-    affinity_K: Tensor | None  # pi (eq. 9)
+    weight_NK: Tensor  # introspective weight w (eq. 3-4), mean of both boundaries
+    share_NK: Tensor  # weight in the target, after any re-weighting (eq. 12), mean of both
+    confidence_NK: Tensor | None  # rho (eq. 10)
+    affinity_NK: Tensor | None  # pi (eq. 9)
 
 
 class Targets(NamedTuple):
@@ -67,10 +67,10 @@ def student_targets(
             assert pi_NK is not None, "re-weighting reads the side branches"
             share_NKB = reweight(weights_NKB, pi_NK)
     diagnostics = Diagnostics(
-        weight_K=weights_NKB.mean(dim=(0, 2)),
-        share_K=share_NKB.mean(dim=(0, 2)),
-        confidence_K=None if rho_NK is None else rho_NK.mean(dim=0),
-        affinity_K=None if pi_NK is None else pi_NK.mean(dim=0),
+        weight_NK=weights_NKB.mean(dim=2),
+        share_NK=share_NKB.mean(dim=2),
+        confidence_NK=rho_NK,
+        affinity_NK=pi_NK,
     )
     return Targets(mix_teachers(share_NKB, probs_NKBT), diagnostics)
 

@@ -22,6 +22,7 @@ from student.batches import prefetch
 from student.checkpoint import load_checkpoint, save_checkpoint
 from student.forward import intra_op_threads
 from student.network import Network
+from student.observations import Spread
 from student.recipe import SELECTIONS, Recipe
 
 log = logging.getLogger("refkd")
@@ -41,8 +42,8 @@ class Task(Protocol[Batch]):
     def losses(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Return the named, weighted loss terms of a batch; their sum is minimised."""
 
-    def diagnostics(self) -> dict[str, float]:
-        """Return the means of what was observed since the last call, and forget it."""
+    def diagnostics(self) -> dict[str, Spread]:
+        """Return the spread of what was observed since the last call, and forget it."""
 
     def validate(self) -> dict[str, dict[str, float]]:
         """Return the scores of each validation split, in percent; {} if there is none."""

@@ -152,15 +152,16 @@ def test_a_second_pass_without_dropout_reads_what_evaluation_reads(make_task):
     torch.testing.assert_close(found, plain._targets(batch, calm, warm=False))
 
 
-def test_observations_are_epoch_means(make_task):
-    """Weights of two teachers sum to 1; confidence lies in [0, 1]; asking starts the count anew."""
+def test_observations_of_an_epoch(make_task):
+    """Means and quantiles over pairs: two teachers' weights sum to 1, rho is in [0, 1], then anew."""
     task = make_task(RECIPE)
     for batch in task.batches(0):
         task.losses(batch, 9)
     found = task.diagnostics()
+    means = {name: spread["mean"] for name, spread in found.items()}
 
-    assert found["weight/id"] == found["weight/ood"] == pytest.approx(0.5)
-    assert found["share/id"] + found["share/ood"] == pytest.approx(1.0)
-    assert 0 <= found["confidence/id"] <= 1
-    assert found["affinity/ood"] > 0
+    assert means["weight/id"] == means["weight/ood"] == pytest.approx(0.5)
+    assert means["share/id"] + means["share/ood"] == pytest.approx(1.0)
+    assert 0 <= found["confidence/id"]["quantiles"][0] <= means["confidence/id"] <= 1
+    assert means["affinity/ood"] > 0
     assert task.diagnostics() == {}

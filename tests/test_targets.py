@@ -150,7 +150,7 @@ def test_full_confidence_and_equal_affinity_give_eq_5(rectify, shape):
     found = student_targets(replace(FULL, rectify=rectify), **given)
     warm = student_targets(FULL, **{**given, "warm": True})
 
-    assert torch.equal(found.diagnostics.confidence_K, torch.ones(shape[1]))
+    assert torch.equal(found.diagnostics.confidence_NK, torch.ones(4, shape[1]))
     torch.testing.assert_close(found.targets_NBT, warm.targets_NBT, rtol=0, atol=1e-6)
 
 
@@ -167,7 +167,7 @@ def test_no_confidence_gives_the_ground_truth(shape):
     given["side_logits_NKBT"] = miss
     found = student_targets(FULL, **given)
 
-    assert torch.equal(found.diagnostics.confidence_K, torch.zeros(teachers))
+    assert torch.equal(found.diagnostics.confidence_NK, torch.zeros(4, teachers))
     expected = torch.zeros(4, 2, num_clips + 1)
     expected[..., 0] = 1.0
     torch.testing.assert_close(found.targets_NBT, expected, rtol=0, atol=1e-6)
@@ -186,7 +186,7 @@ def test_exchanging_teachers(rectify, shape, random):
 
     torch.testing.assert_close(other.targets_NBT, found.targets_NBT, rtol=0, atol=1e-6)
     for a, b in zip(other.diagnostics, found.diagnostics, strict=True):
-        torch.testing.assert_close(a, b[order], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(a, b[:, order], rtol=1e-5, atol=1e-6)
 
 
 def test_one_teacher_is_its_own_oracle():
@@ -208,8 +208,8 @@ def test_without_side_branches():
     warm = student_targets(FULL, **{**given, "warm": True})
 
     assert torch.equal(found.targets_NBT, warm.targets_NBT)  # eq. 5 throughout
-    assert found.diagnostics.confidence_K is None
-    assert found.diagnostics.affinity_K is None
+    assert found.diagnostics.confidence_NK is None
+    assert found.diagnostics.affinity_NK is None
 
 
 def test_warm_up_ignores_the_recipe():
@@ -219,8 +219,8 @@ def test_warm_up_ignores_the_recipe():
 
     for other in found[1:]:
         assert torch.equal(other.targets_NBT, found[0].targets_NBT)
-    assert torch.equal(found[0].diagnostics.share_K, found[0].diagnostics.weight_K)
-    assert (found[0].diagnostics.affinity_K > 0).all()
+    assert torch.equal(found[0].diagnostics.share_NK, found[0].diagnostics.weight_NK)
+    assert (found[0].diagnostics.affinity_NK > 0).all()
 
 
 def test_temperature_spares_affinity_and_confidence():
@@ -234,13 +234,14 @@ def test_temperature_spares_affinity_and_confidence():
 
 
 def test_diagnostics():
-    """Means over the batch: weights over both boundaries, shares that sum to 1."""
+    """Of each pair: weights as the mean of both boundaries, shares that sum to 1."""
     given = batch()
     found = student_targets(FULL, **given).diagnostics
 
-    torch.testing.assert_close(found.weight_K, given["weights_NKB"].mean(dim=0).mean(dim=-1))
-    torch.testing.assert_close(found.share_K.sum(), torch.tensor(1.0))
-    assert not torch.allclose(found.share_K, found.weight_K)
+    start, end = given["weights_NKB"].unbind(dim=-1)
+    torch.testing.assert_close(found.weight_NK, (start + end) / 2)
+    torch.testing.assert_close(found.share_NK.sum(dim=1), torch.ones(4))
+    assert not torch.allclose(found.share_NK, found.weight_NK)
 
 
 def test_constants():
