@@ -82,9 +82,7 @@ def test_a_finished_run_needs_no_torch(student, data_folder, cache_folder):
 
 def test_another_recipe_is_another_run(student, data_folder, cache_folder):
     """One changed knob trains anew, in a folder of its own, from the same cache."""
-    other = run(
-        data_folder, cache_folder, student.parent, dataclasses.replace(QUICK, reweight=False)
-    )
+    other = run(data_folder, cache_folder, student.parent, dataclasses.replace(QUICK, lr=1e-3))
 
     assert other != student
     assert contents(other)["model.safetensors"] != contents(student)["model.safetensors"]
