@@ -1,19 +1,17 @@
-"""Worker processes that fill a cache: each takes units, one process keeps the journal.
+"""Worker processes that fill a cache: each takes units and notes its own finished chunks.
 
-A worker whose parent dies stops at once: a thread of it waits for that. Workers are spawned, never
-forked, for neither torch nor zarr survives a fork with its threads.
+A worker whose parent dies stops at once. Workers are spawned, never forked, for neither torch nor
+zarr survives a fork with its threads.
 """
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
 from pathlib import Path
 
+from pipeline.lifeline import hold_to_parent
 from stores.errors import RefkdError
 from stores.rowarrays import RowArray
 from stores.units import Chunk, Forward, Note, Unit, write_unit
@@ -33,8 +31,8 @@ def run_units(
 ) -> Iterator[Written]:
     """Write the chunks of all units into a Zarr group and yield each unit when it is done.
 
-    The process that wrote a chunk calls `note` with it. `open_forward` is called once in each process that does work. After an error, units that are
-    under way are still yielded, so that no work is lost, before it is raised.
+    `open_forward` is called once in each process that does work, `note` with each chunk in the
+    process that wrote it. After an error, units under way are still yielded before it is raised.
     """
     if workers == 1 or len(units) <= 1:
         if units:
@@ -100,15 +98,8 @@ def _start(open_forward: OpenForward, folder: Path, layout: RowArray, note: Note
     """Prepare a worker process."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    hold_to_parent()
     _worker = _Worker(open_forward, folder, layout, note)
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "only workers run this"
-    connection.wait([parent.sentinel])
-    os._exit(1)
 
 
 def _work(unit: Unit) -> Written:
