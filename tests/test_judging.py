@@ -1,0 +1,106 @@
+"""A trial done: the result says what evaluate says, and where it came from."""
+
+import json
+
+import pytest
+
+from pipeline.evaluate import evaluate
+from pipeline.judging import Judge, code_version, judged_splits
+from pipeline.planning import Trial
+from pipeline.results import about_teachers
+from stores.dataset import open_dataset
+from stores.errors import RefkdError
+from stores.models import read_facts
+from student.metrics import MEASURES
+
+
+def trial_of(data, *folders):
+    trained = {folder.name: read_facts(folder)[0]["inputs"] for folder in folders}
+    return Trial("teachers", about_teachers(trained, data), models=folders)
+
+
+@pytest.fixture
+def judge(data_folder, tmp_path):
+    return Judge(data_folder, tmp_path / "runs", tmp_path / "results", "cpu")
+
+
+def result_in(folder):
+    (path,) = folder.iterdir()
+    return json.loads(path.read_bytes())
+
+
+def test_a_teacher_scores_what_evaluate_says(judge, data, data_folder, teacher_folders):
+    """On val, val_moved and both tests, to the last bit, with each test pair's IoU."""
+    told = judge(trial_of(data, teacher_folders["id"]))
+    result, found = result_in(judge.results), evaluate(teacher_folders["id"], data_folder)
+    splits = {**found["splits"], "val_moved": found["val_moved"]}
+
+    assert list(result["scores"]) == ["val", "val_moved", "test_iid", "test_ood"]
+    for split, scores in splits.items():
+        assert {m: result["scores"][split][m] for m in MEASURES} == {m: scores[m] for m in MEASURES}
+        assert told[split] == scores["mIoU"]
+    assert result["iou"].keys() == {"test_iid", "test_ood"}
+    for split, ious in result["iou"].items():
+        assert len(ious) == 36
+        # each is rounded to 4 decimals, so their mean is off by at most half of the last
+        assert 100 * sum(ious) / 36 == pytest.approx(splits[split]["mIoU"], abs=0.5e-2)
+
+
+def test_where_a_result_comes_from(judge, data, teacher_folders):
+    """Seals, the kept epoch, seconds, threads, device, versions."""
+    judge(trial_of(data, teacher_folders["ood"]))
+    result = result_in(judge.results)
+    facts, seal = read_facts(teacher_folders["ood"])
+
+    assert result["seals"] == {"models": [seal], "data": data.seal}
+    assert result["best_epoch"] == facts["best_epoch"]
+    assert result["seconds"] >= 0
+    assert (result["threads"], result["device"]) == (1, "cpu")
+    assert result["torch"] == facts["how"]["torch"]
+    assert result["simulated"] is False
+    assert result["code"] == code_version()
+    assert len(code_version()["sources"]) == 16
+
+
+def test_teachers_asked_together(judge, data, teacher_folders):
+    """Two models have one score, which is neither's; no epoch and no seconds are theirs."""
+    judge(trial_of(data, *teacher_folders.values()))
+    result = result_in(judge.results)
+    alone = [evaluate(f, judge.data, splits=["test_ood"]) for f in teacher_folders.values()]
+
+    assert result["about"]["kind"] == "average"
+    assert len(result["seals"]["models"]) == 2
+    assert (result["best_epoch"], result["seconds"]) == (None, None)
+    apart = [one["splits"]["test_ood"]["mIoU"] for one in alone]
+    assert result["scores"]["test_ood"]["mIoU"] not in apart
+
+
+def test_a_result_is_kept_once(judge, data, teacher_folders):
+    """What is there already is returned and left as it is, even if the model is gone."""
+    told = judge(trial_of(data, teacher_folders["id"]))
+    (path,) = judge.results.iterdir()
+    before = path.stat().st_mtime_ns
+    gone = trial_of(data, teacher_folders["id"])
+
+    assert judge(Trial(gone.name, gone.about)) == told
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_model_of_other_features(judge, data, make_data, teacher_folders, tmp_path):
+    """It is refused by the name of its folder."""
+    other = make_data(tmp_path / "other", grid="cap")
+    elsewhere = Judge(other, tmp_path / "runs", tmp_path / "results", "cpu")
+
+    with pytest.raises(RefkdError, match=r"id was trained with grid fixed but .* has cap"):
+        elsewhere(trial_of(open_dataset(other), teacher_folders["id"]))
+
+
+def test_splits_that_are_judged(data):
+    """val, then each test split; data without one is refused."""
+    assert judged_splits(data) == ["val", "test_iid", "test_ood"]
+
+    bare = type(data)(**{**vars(data), "pairs": {"train": data.pairs["train"], "val": []}})
+    with pytest.raises(
+        RefkdError, match="has no test split, only train, val; prepare it with test"
+    ):
+        judged_splits(bare)
