@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pipeline.costs import measured
 from pipeline.pool import OpenForward, run_units
 from stores.building import (
     Building,
@@ -74,14 +75,18 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
     units = building.units(block_rows)
     num_rows = sum(unit.num_rows for unit in units)
     group, layout = building.group, building.plan.layout
-    with tqdm(total=num_rows, desc="cache", unit="row", file=sys.stderr, disable=not units) as bar:
+    work = {**building.environment, "workers": workers, "rows": num_rows}
+    with (
+        measured(cache_folder(building.out, building.plan), "cache", **work),
+        tqdm(total=num_rows, desc="cache", unit="row", file=sys.stderr, disable=not units) as bar,
+    ):
         for unit, chunks in run_units(
             units, open_forward, group, layout, note=building.note, workers=workers
         ):
             for chunk in chunks:
                 building.record(chunk)
             bar.update(unit.num_rows)
-    building.finish()
+        building.finish()
 
 
 def _restore(

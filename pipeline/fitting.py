@@ -1,7 +1,7 @@
 """From nothing to a finished model folder: lock, resume or start, train, seal, publish.
 
 While a model is trained, its checkpoint lies in `.<name>.building` beside the folder it will be,
-and its log (with times) in `<name>.log`.
+its log (with times) in `<name>.log`, and in the end what it cost in `<name>.cost`.
 """
 
 import logging
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from pipeline.costs import measured
 from stores.errors import BusyError, RefkdError
 from stores.files import describe_change, locked, read_json, remove_folder, write_json
 from stores.models import is_finished
@@ -31,8 +32,10 @@ def fit(
     folder: Path,
     recipe: Recipe,
     *,
+    stage: str,
     name: str,
     inputs: dict[str, Any],
+    work: dict[str, Any],
     facts: Callable[[], dict[str, Any]],
     task: Callable[[], Task[Batch]],
     device: str,
@@ -40,8 +43,9 @@ def fit(
 ) -> Path:
     """Train a task to a finished model folder, going on where a killed run stopped.
 
-    `name` stands before its notices; `inputs` identify the model; `facts` and `task` are called only if there is work to do. A run
-    that goes on keeps the number of threads it began with, so that its bits stay the same.
+    `name` stands before its notices; `inputs` identify the model; `work` is noted beside what it
+    cost; `facts` and `task` are called only if there is work to do. A run that goes on keeps the
+    number of threads it began with, so that its bits stay the same.
     """
     with locked(folder.with_name(f".{folder.name}.lock"), wait=False) as mine:
         if not mine:
@@ -51,7 +55,11 @@ def fit(
             remove_folder(building)  # of a run killed after its last word
             return folder
         how = _begin(building, inputs, device=device, threads=threads)
-        with _logged(folder.with_name(f"{folder.name}.log")):
+        noted = {**how, "epochs": recipe.epochs, **work}
+        with (
+            _logged(folder.with_name(f"{folder.name}.log")),
+            measured(folder, stage, **noted) as cost,
+        ):
             progress = train(
                 task(),
                 recipe,
@@ -60,6 +68,7 @@ def fit(
                 threads=how["threads"],
                 name=name,
             )
+            cost["seconds"] = round(progress.seconds, 3)
         learned = {
             "inputs": inputs,
             "how": how,

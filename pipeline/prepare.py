@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.costs import measured
 from stores.annotations import read_annotations
 from stores.dataset import VERSION
 from stores.dataset_writer import (
@@ -65,17 +66,18 @@ def prepare(
             check_inputs(out, before, {**inputs, "features": rows_digest(source, videos)})
             _log.info("%s is already prepared from these inputs", out)
             return out
-        return write_dataset(
-            out,
-            pairs,
-            source,
-            word_file,
-            grid=grid,
-            clips=clips,
-            simulated=False,
-            inputs=inputs,
-            facts={"left_out": left_out},
-        )
+        with measured(out, "prepare", rows=sum(map(len, pairs.values()))):
+            return write_dataset(
+                out,
+                pairs,
+                source,
+                word_file,
+                grid=grid,
+                clips=clips,
+                simulated=False,
+                inputs=inputs,
+                facts={"left_out": left_out},
+            )
 
 
 def _with_features(

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from pipeline.costs import measured
 from stores.annotations import read_annotations
 from stores.dataset import VERSION
 from stores.dataset_writer import (
@@ -65,14 +66,15 @@ def simulate(
             check_inputs(out, manifest["inputs"], inputs)
             _log.info("%s is already simulated from these inputs", out)
             return out
-        return write_dataset(
-            out,
-            pairs,
-            simulator,
-            word_file,
-            grid="fixed",
-            clips=clips,
-            simulated=True,
-            inputs=inputs,
-            facts={"seed": seed, "simulator": simulator.facts()},
-        )
+        with measured(out, "simulate", rows=sum(map(len, pairs.values()))):
+            return write_dataset(
+                out,
+                pairs,
+                simulator,
+                word_file,
+                grid="fixed",
+                clips=clips,
+                simulated=True,
+                inputs=inputs,
+                facts={"seed": seed, "simulator": simulator.facts()},
+            )

@@ -68,8 +68,10 @@ def teach(
     return fit(
         out,
         recipe,
+        stage="teach",
         name=f"{bias} teacher",
         inputs=inputs,
+        work={"rows": len(dataset.pairs["train"])},
         facts=lambda: {**model_facts(dataset, shape), "kind": "teacher", "bias": bias},
         task=task,
         device=device,

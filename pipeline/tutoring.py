@@ -4,6 +4,7 @@ Apart from `distill`, which answers for finished runs without importing torch. S
 pairs, K teachers, B = 2 boundaries, T clips.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,10 @@ def tutor(
     return fit(
         folder,
         recipe,
+        stage="distill",
         name="student",
         inputs=inputs,
+        work={"rows": len(rows.ids), "cache": os.path.relpath(cache.folder, folder.parent)},
         facts=lambda: {**model_facts(data, shape), **provenance, "cache_seal": cache.seal},
         task=task,
         device=device,

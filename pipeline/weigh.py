@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.costs import measured
 from stores.cache import Cache, open_cache
 from stores.errors import RefkdError
 from stores.weights import open_weights, write_weights
@@ -35,8 +36,10 @@ def weigh(cache: Path, *, scheduler: str | None = None) -> Path:
     if _is_weighed(opened):
         log.info("%s is already weighed", cache)
         return cache / "weights"
+    work = {"rows": opened.num_rows * len(opened.teachers)}
     if scheduler is None:
-        return write_weights(opened, _cross_entropies(opened, "threads"))
+        with measured(cache, "weigh", **work):
+            return write_weights(opened, _cross_entropies(opened, "threads"))
 
     from distributed import Client
 
@@ -47,7 +50,7 @@ def weigh(cache: Path, *, scheduler: str | None = None) -> Path:
             f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`, "
             "or leave out --scheduler"
         ) from None
-    with client:
+    with client, measured(cache, "weigh", **work, scheduler=scheduler):
         return write_weights(opened, _cross_entropies(opened, client))
 
 

@@ -7,6 +7,7 @@ is seeded from (seed, role, epoch), so that the run goes on to the weights it wo
 import logging
 import math
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,11 +52,12 @@ class Task(Protocol[Batch]):
 
 @dataclass
 class Progress:
-    """What a checkpoint holds beside network and optimiser: epochs done and the best one."""
+    """What a checkpoint holds beside network and optimiser: epochs done, the best one, seconds."""
 
     history: list[dict[str, Any]] = field(default_factory=list)
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0  # of all sittings; what a killed one did after its last epoch is lost
 
 
 def train(
@@ -65,11 +67,13 @@ def train(
 
     Raises RefkdError if the loss stops being a number or the checkpoint is damaged.
     """
+    began = time.monotonic()
     network = task.network.to(device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
     )
     progress = _resume(checkpoint, network, optimiser, device=device)
+    began -= progress.seconds
     num_steps = recipe.epochs * task.num_batches
     with (
         intra_op_threads(threads),
@@ -100,6 +104,7 @@ def train(
             ):
                 progress.best_epoch = epoch + 1
                 progress.best_weights = {k: v.clone() for k, v in network.state_dict().items()}
+            progress.seconds = time.monotonic() - began
             save_checkpoint(checkpoint, _state(progress, network, optimiser))
             bar.clear()
             told = {"epochs_done": epoch + 1}  # for whoever shows the progress of many runs
@@ -168,6 +173,7 @@ def _state(
         "history": progress.history,
         "best_epoch": progress.best_epoch,
         "best_weights": progress.best_weights,
+        "seconds": progress.seconds,
     }
 
 
@@ -182,4 +188,5 @@ def _resume(
     optimiser.load_state_dict(state["optimiser"])
     done = len(state["history"])
     log.info("going on after epoch %d of %s", done, checkpoint, extra={"epochs_done": done})
-    return Progress(state["history"], state["best_epoch"], state["best_weights"])
+    kept = ("history", "best_epoch", "best_weights", "seconds")
+    return Progress(**{name: state[name] for name in kept})

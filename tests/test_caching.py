@@ -14,6 +14,7 @@ from planned import all_bytes
 from untrained import save_teacher
 
 from pipeline.cache import cache
+from pipeline.costs import read_costs
 from stores.cache import check_cache, open_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
@@ -62,6 +63,19 @@ def test_workers_and_threads_move_no_bit(built, data_folder, teachers, tmp_path)
 
     assert all_bytes(two) == all_bytes(built)
     assert all_bytes(other) == all_bytes(built)
+
+
+def test_cost_counts_what_was_forwarded(data_folder, teachers, tmp_path):
+    """96 rows for the first teacher; another one beside it costs 96 more, not twice that."""
+    out = tmp_path / "caches"
+    (one, folder), *_ = teachers.items()
+    first = cache(data_folder, out, teachers={one: folder}, device="cpu")
+    both = cache(data_folder, out, teachers=teachers, device="cpu")
+
+    assert read_costs(first)["cache"]["rows"] == 96
+    cost = read_costs(both)["cache"]
+    assert cost["rows"] == 96 * (len(teachers) - 1)
+    assert (cost["device"], cost["workers"]) == ("cpu", 1)
 
 
 def test_already_complete_needs_no_torch(built, data_folder, teachers):

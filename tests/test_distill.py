@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from pipeline.costs import read_costs
 from pipeline.distill import distill
 from pipeline.evaluate import evaluate
 from stores.dataset import open_dataset
@@ -46,6 +47,16 @@ def test_a_run_says_what_it_was_made_from(student, data_folder, cache_folder):
     assert facts["history"][0]["losses"].keys() == {"kl", "side", "highlight"}
     best = max(facts["history"], key=lambda entry: entry["val"]["mIoU"])
     assert facts["best_epoch"] == best["epoch"]
+
+
+def test_its_cost_stands_beside_it(student, cache_folder):
+    """Seconds, peak memory, rows, epochs, and where the cache lies, seen from the runs."""
+    cost = read_costs(student)["distill"]
+
+    assert (cost["rows"], cost["epochs"], cost["threads"]) == (96, 4, 1)
+    assert cost["seconds"] > 0
+    assert cost["peak_rss_bytes"] > 0
+    assert (student.parent / cost["cache"]).resolve() == cache_folder.resolve()
 
 
 def test_the_kept_weights_are_the_ones_that_were_validated(student, data_folder):

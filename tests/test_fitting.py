@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from pipeline.costs import read_costs
 from pipeline.fitting import trained_seconds
 from pipeline.teach import teach
 from stores.errors import BusyError, RefkdError
@@ -93,13 +94,16 @@ def test_two_processes_do_not_train_one_model(data_folder, tmp_path):
 
 
 def test_times_lie_outside_the_model(data_folder, tmp_path, caplog):
-    """The log holds a line per epoch with its time; the sealed folder holds none."""
+    """The log holds a line per epoch with its time, a note the cost; the sealed folder holds none."""
     with caplog.at_level(logging.INFO, "refkd"):
         out = taught(data_folder, tmp_path / "t")
     log = (tmp_path / "t.log").read_text()
 
     assert "epoch 1/2  span" in log
     assert "epoch 2/2  span" in log
+    cost = read_costs(out)["teach"]
+    assert (cost["rows"], cost["epochs"], cost["threads"], cost["device"]) == (96, 2, 1, "cpu")
+    assert cost["seconds"] == pytest.approx(trained_seconds(out), abs=1.5)
     assert sorted(path.name for path in out.iterdir()) == [
         "manifest.json",
         "manifest.sha256",

@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import logging
+import time
 
 import pytest
 import torch
@@ -73,6 +74,21 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, f
     assert torch.equal(whole.best_weights["a"], stopped.best_weights["a"])
     assert whole.history == stopped.history
     assert [entry["epoch"] for entry in stopped.history] == [1, 2, 3, 4]
+
+
+def test_seconds_of_two_sittings_are_summed(tmp_path):
+    """A sitting of two epochs that sleep .1 s and another of two more make at least .4 s."""
+
+    class Slow(Line):
+        def validate(self):
+            time.sleep(0.1)
+            return super().validate()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Slow(fail_at=(2, 0)), tmp_path)
+    time.sleep(1.0)  # what lies between counts for nothing
+
+    assert 0.4 <= run(Slow(), tmp_path).seconds < 1.4
 
 
 @pytest.mark.parametrize(
