@@ -1,5 +1,6 @@
 """Doing a trial in a process of its own: train the student if need be, score once, keep the result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.costs import read_costs
 from pipeline.planning import Trial
 from pipeline.results import DECIMALS, FORMAT, VERSION, Result, Results
 from stores.dataset import DataSet, open_dataset
@@ -46,7 +48,6 @@ class Judge:
 
     def _result(self, trial: Trial, code: dict[str, str]) -> Result:
         from pipeline.distill import distill
-        from pipeline.fitting import trained_seconds
         from student.forward import resolve_device
         from student.model import load_model
 
@@ -60,7 +61,7 @@ class Judge:
         for folder, model in zip(models, asked, strict=True):
             check_fit(model.facts, data, name=str(folder))
         networks = [model.network for model in asked]
-        scores, ious, calibrations = judge(networks, data, device=device)
+        scores, ious, calibrations = judge(networks, data, judged_splits(data), device=device)
         facts = asked[0].facts
         alone = len(asked) == 1
         return {
@@ -72,18 +73,27 @@ class Judge:
             "best_epoch": facts["best_epoch"] if alone else None,
             "scores": scores,
             "calibration": calibrations,
-            "seconds": trained_seconds(models[0]) if alone else None,
+            **(_cost(models[0]) if alone else {}),
             **facts["how"],
             "code": code,
             "iou": ious,
         }
 
 
-def judge(networks: list[Any], data: DataSet, *, device: str) -> tuple[Scores, Ious, Calibrations]:
-    """Return the scores of networks asked together on val, val_moved and every test split, and of
-    the test splits the IoU of each pair and the calibration of either boundary.
+def _cost(folder: Path) -> dict[str, Any]:
+    """Return the seconds and memory that a model's training took, as far as they were noted."""
+    noted = read_costs(folder)
+    own = noted.get("distill") or noted.get("teach") or {}
+    return {name: own.get(name) for name in ("seconds", "peak_rss_bytes")}
 
-    Raises RefkdError if there is no test split.
+
+def judge(
+    networks: list[Any], data: DataSet, splits: Sequence[str], *, device: str
+) -> tuple[Scores, Ious, Calibrations]:
+    """Return the scores of networks asked together on some splits, and on val_moved beside val.
+
+    Of every split but those two it also returns each pair's IoU and the calibration of either
+    boundary.
     """
     from student.calibration import boundary_calibration, in_percent
     from student.metrics import pair_ious
@@ -91,7 +101,7 @@ def judge(networks: list[Any], data: DataSet, *, device: str) -> tuple[Scores, I
     from student.validation import MOVED, VAL, MovedSplit
 
     scores, ious, calibrations = {}, {}, {}
-    for split in judged_splits(data):
+    for split in splits:
         pairs, rows = data.pairs[split], data.rows(split)
         logits_NBT = ask_together(networks, data, rows, device=device)
         spans_N2, _ = best_spans(logits_NBT, rows)

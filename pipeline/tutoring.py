@@ -61,7 +61,14 @@ def tutor(
             device=device,
         )
 
-    provenance = {"kind": "student", "recipe": inputs["recipe"], "cache": cache.key}
+    arrays = cache.manifest["arrays"]
+    provenance = {
+        "kind": "student",
+        "recipe": inputs["recipe"],
+        "cache": cache.key,
+        "cache_seal": cache.seal,
+        "taught_by": {name: arrays[name].get("trained") or {} for name in recipe.teachers},
+    }
     return fit(
         folder,
         recipe,
@@ -69,7 +76,7 @@ def tutor(
         name="student",
         inputs=inputs,
         work={"rows": len(rows.ids), "cache": os.path.relpath(cache.folder, folder.parent)},
-        facts=lambda: {**model_facts(data, shape), **provenance, "cache_seal": cache.seal},
+        facts=lambda: {**model_facts(data, shape), **provenance},
         task=task,
         device=device,
         threads=threads,

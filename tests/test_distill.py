@@ -42,6 +42,10 @@ def test_a_run_says_what_it_was_made_from(student, data_folder, cache_folder):
     assert facts["recipe"] == recipe_json(QUICK)
     assert facts["cache"].startswith(cache_folder.name)
     assert facts["data"] == open_dataset(data_folder).seal
+    assert {name: how["bias"] for name, how in facts["taught_by"].items()} == {
+        "id": "id",
+        "ood": "ood",
+    }
     assert facts["how"]["threads"] == 1
     assert [entry["epoch"] for entry in facts["history"]] == [1, 2, 3, 4]
     assert facts["history"][0]["losses"].keys() == {"kl", "side", "highlight"}

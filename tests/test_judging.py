@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from pipeline.evaluate import evaluate
@@ -11,7 +12,9 @@ from pipeline.results import about_teachers
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.models import read_facts
+from student.forward import model_logits
 from student.metrics import MEASURES
+from student.model import load_model
 
 
 def trial_of(data, *folders):
@@ -46,6 +49,21 @@ def test_a_teacher_scores_what_evaluate_says(judge, data, data_folder, teacher_f
         assert 100 * sum(ious) / 36 == pytest.approx(splits[split]["mIoU"], abs=0.5e-2)
 
 
+def test_calibration_of_the_tests(judge, data, data_folder, teacher_folders):
+    """Start and end of each test split, in percent; a clip is right as often as it is counted."""
+    judge(trial_of(data, teacher_folders["id"]))
+    found = result_in(judge.results)["calibration"]
+    network, rows = load_model(teacher_folders["id"]).network, data.rows("test_ood")
+    logits = model_logits(network, data, rows, 0, 36)
+    end = np.array([logits[n, 1, : rows.clips[n]].argmax() for n in range(36)])
+
+    assert found.keys() == {"test_iid", "test_ood"}
+    assert found["test_ood"]["end"]["accuracy"] == pytest.approx(
+        100 * (end == rows.gt[:, 1]).mean(), abs=1e-4
+    )
+    assert 0 <= found["test_iid"]["start"]["error"] <= 100
+
+
 def test_where_a_result_comes_from(judge, data, teacher_folders):
     """Seals, the kept epoch, seconds, threads, device, versions."""
     judge(trial_of(data, teacher_folders["ood"]))
@@ -54,7 +72,8 @@ def test_where_a_result_comes_from(judge, data, teacher_folders):
 
     assert result["seals"] == {"models": [seal], "data": data.seal}
     assert result["best_epoch"] == facts["best_epoch"]
-    assert result["seconds"] >= 0
+    assert result["seconds"] > 0
+    assert result["peak_rss_bytes"] > 2**20
     assert (result["threads"], result["device"]) == (1, "cpu")
     assert result["torch"] == facts["how"]["torch"]
     assert result["simulated"] is False
@@ -70,7 +89,8 @@ def test_teachers_asked_together(judge, data, teacher_folders):
 
     assert result["about"]["kind"] == "average"
     assert len(result["seals"]["models"]) == 2
-    assert (result["best_epoch"], result["seconds"]) == (None, None)
+    assert result["best_epoch"] is None
+    assert {"seconds", "peak_rss_bytes"} & result.keys() == set()
     apart = [one["splits"]["test_ood"]["mIoU"] for one in alone]
     assert result["scores"]["test_ood"]["mIoU"] not in apart
 
