@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,8 +22,6 @@ from student.recipe import Recipe
 from student.training import Task, train
 
 log = logging.getLogger("refkd")
-TIME = "%Y-%m-%d %H:%M:%S"
-BEGINS = "training begins"
 Batch = TypeVar("Batch")
 
 
@@ -114,9 +111,8 @@ def _begin(
 def _logged(path: Path) -> Iterator[None]:
     """Copy notices with their times to a log file while a model is trained."""
     handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", TIME))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
-    handler.handle(log.makeRecord(log.name, logging.INFO, __file__, 0, BEGINS, (), None))
     began = time.monotonic()
     try:
         yield
@@ -124,30 +120,3 @@ def _logged(path: Path) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
-
-
-def trained_seconds(folder: Path) -> int | None:
-    """Return how long a model was trained by its log, sittings summed; None if there is no log.
-
-    What a killed sitting did after its last whole epoch is not counted.
-    """
-    path = folder.with_name(f"{folder.name}.log")
-    if not path.is_file():
-        return None
-    sittings: list[list[datetime]] = []
-    for line in path.read_text().splitlines():
-        when = _time(line)
-        if line.endswith(f" {BEGINS}"):
-            sittings.append([])
-        if when is not None and sittings:
-            sittings[-1].append(when)
-    spent_s = sum((times[-1] - times[0]).total_seconds() for times in sittings)
-    return round(spent_s) if sittings else None
-
-
-def _time(line: str) -> datetime | None:
-    """Return the time that a line of a log begins with; None on the rest of a longer notice."""
-    try:
-        return datetime.strptime(" ".join(line.split(" ", 2)[:2]), TIME)
-    except ValueError:
-        return None
