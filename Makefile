@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 REFKD := $(BIN)/refkd
 
 DEMO ?= demo
+DEMO_ARGS ?= --threads 1# beside busy neighbours two threads are slower than one
 DATA ?= data
 TEACHERS ?= teachers
 CACHES ?= caches
