@@ -104,6 +104,14 @@ def teach(
     help="Of the teachers' arithmetic.",
 )
 @click.option(
+    "--views",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="V",
+    help="Also ask about V views of each training pair, its moment moved.",
+)
+@click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=1,
@@ -121,6 +129,7 @@ def cache(
     dtype: str,
     codec: str,
     precision: str,
+    views: int,
     workers: int,
     device: str,
     as_json: bool,
@@ -139,6 +148,7 @@ def cache(
         dtype=dtype,
         codec=codec,
         precision=precision,
+        views=views,
         workers=workers,
         device=device,
     )

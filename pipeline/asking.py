@@ -1,4 +1,4 @@
-"""Finished teachers, asked for the logits of rows of a data set."""
+"""Finished teachers, asked for the logits of rows of a data set, as they are or moved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stores.dataset import open_dataset
+from stores.arraynames import array_parts
+from stores.dataset import DataSet, open_dataset
 from stores.errors import RefkdError
 from stores.models import read_facts
+from stores.samples import Views
 from stores.units import Forward
+from student.views import Viewer
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a finished cache needs none
+    from student.forward import Features
     from student.network import Network
 
 Facts = Mapping[str, tuple[dict[str, Any], str]]  # facts and seal of a model folder
@@ -35,6 +39,7 @@ class Asking:
     splits: tuple[str, ...]
     device: str
     precision: str
+    views: Views | None = None
 
     def open(self) -> Forward:
         """Return the function that asks them; each network is loaded when it is first asked.
@@ -47,9 +52,11 @@ class Asking:
         data = open_dataset(self.data)
         _check_seal(self.data, data.seal, self.data_seal)
         rows = data.rows(*self.splits)
+        shown = _shown(data, self.views)
         networks: dict[str, Network] = {}
 
-        def forward(teacher: str, lo: int, hi: int) -> npt.NDArray[np.float32]:
+        def forward(array: str, lo: int, hi: int) -> npt.NDArray[np.float32]:
+            teacher, view = array_parts(array)
             if teacher not in networks:
                 model = load_model(self.teachers[teacher], device=self.device)
                 _check_seal(self.teachers[teacher], model.seal, self.seals[teacher])
@@ -62,9 +69,24 @@ class Asking:
                 hi,
                 device=self.device,
                 precision=self.precision,
+                features=shown[view],
             )
 
         return forward
+
+
+def _shown(data: DataSet, views: Views | None) -> list["Features | None"]:
+    """Return what shows the features of rows in each view; view 0 is the data set's own."""
+    if views is None:
+        return [None]
+    import torch
+
+    viewer = Viewer(data, data.rows("train"))
+
+    def show(seeds_N: npt.NDArray[np.int64]) -> "Features":
+        return lambda index: torch.from_numpy(viewer.show(index, seeds_N[index]).features_NTD)
+
+    return [None, *(show(seeds_N) for seeds_N in views.seeds_VN)]
 
 
 def _check_seal(folder: Path, found: str, planned: str) -> None:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from stores.cache import check_cache, open_cache
+from stores.cache import open_cache
+from stores.cachechecks import check_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.fingerprints import SHORT, digest
 from stores.models import is_finished
 from student.recipe import Recipe, recipe_json
+from student.views import VERSION
 
 
 def distill(
@@ -27,7 +29,8 @@ def distill(
     dataset, logits = open_dataset(data), open_cache(cache)
     if not dataset.pairs.get("train"):
         raise RefkdError(f"{data} has no train split; prepare it with training annotations")
-    check_cache(logits, data=dataset, teachers=recipe.teachers)
+    views = VERSION if recipe.augment == "views" else None
+    check_cache(logits, data=dataset, teachers=recipe.teachers, views=views)
     inputs = {"recipe": recipe_json(recipe), "cache": logits.key, "data": dataset.seal}
     folder = runs / digest(inputs)[:SHORT]
     if is_finished(folder, inputs):

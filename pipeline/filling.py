@@ -17,7 +17,8 @@ from stores.building import (
     cache_folder,
     remove_building,
 )
-from stores.cache import check_plan, damaged_files, read_cache
+from stores.cache import damaged_files, read_cache
+from stores.cachechecks import check_plan
 from stores.cachekeys import CachePlan
 from stores.errors import RefkdError
 from stores.journal import Environment

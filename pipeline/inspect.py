@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from stores.annotations import SUFFIXES, Pair, read_annotations
+from stores.arraynames import spoken
 from stores.cache import FORMAT as CACHE
 from stores.cache import damaged_files, open_cache
 from stores.dataset import FORMAT as DATA
@@ -161,11 +162,13 @@ def _cache_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "teachers": {
             name: {"key": array["key"][:SHORT], **array["built"]}
             for name, array in manifest["arrays"].items()
+            if name in opened.teachers
         },
+        "views": opened.num_views,
         "logits": f"{manifest['dtype']} [{opened.num_rows}, 2, {opened.num_clips}]",
         "codec": manifest["codec"],
         "precision": manifest["precision"],
-        "chunks per teacher": opened.layout.num_chunks,
+        "chunks per array": opened.layout.num_chunks,
         "rows per chunk": manifest["rows_per_chunk"],
         "data": manifest["data"],
         "key": manifest["key"],
@@ -175,9 +178,9 @@ def _cache_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _weights_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     means = {
-        f"{split}, {teacher}": {"start": start, "end": end}
-        for split, teachers in manifest["means"].items()
-        for teacher, (start, end) in teachers.items()
+        f"{split}, {spoken(array)}": {"start": start, "end": end}
+        for split, arrays in manifest["means"].items()
+        for array, (start, end) in arrays.items()
     }
     return {"kind": "weights", "cache": manifest["cache"], "mean cross-entropies": means}
 

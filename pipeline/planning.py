@@ -158,6 +158,8 @@ class Planner:
             backbone_version=find_backbone(recipe.backbone)[1],
             logits=source.logits,
         )
+        if recipe.augment == "views":
+            about["views"] = source.cache.manifest.get("views")
         arrays = source.cache.manifest["arrays"]
         seals = {
             "cache": source.cache.seal,

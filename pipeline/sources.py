@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.listing import said
 from pipeline.results import Settings, plain_settings
-from stores.cache import Cache, check_cache, open_cache
+from stores.cache import Cache, open_cache
+from stores.cachechecks import check_cache
 from stores.dataset import DataSet
 from stores.errors import RefkdError
 from stores.fingerprints import canonical_json

@@ -1,7 +1,7 @@
 """Train the student of a recipe from an open data set, cache and weights.
 
 Apart from `distill`, which answers for finished runs without importing torch. Shapes: N training
-pairs, K teachers, B = 2 boundaries, T clips.
+pairs, V views of each, K teachers, B = 2 boundaries, T clips.
 """
 
 import os
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline.fitting import fit
+from stores.arraynames import array_name
 from stores.cache import Cache
 from stores.dataset import DataSet, Rows
 from stores.errors import RefkdError
@@ -25,6 +26,8 @@ from student.introspection import introspective_weights
 from student.model import model_facts, network_shape
 from student.network import Network
 from student.recipe import Recipe
+from student.viewing import CachedViews
+from student.views import Viewer
 
 
 def tutor(
@@ -58,6 +61,7 @@ def tutor(
             recipe,
             logits_NKBT=teachers_logits(cache, recipe, found),
             weights_NKB=weights_NKB,
+            views=cached_views(cache, recipe, found, data) if recipe.augment == "views" else None,
             device=device,
         )
 
@@ -97,22 +101,42 @@ def train_rows(cache: Cache, rows: Rows) -> npt.NDArray[np.intp]:
     return found
 
 
+def cached_views(
+    cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp], data: DataSet
+) -> CachedViews:
+    """Return the views of the training pairs, with what the recipe's teachers say of them."""
+    views = range(1, cache.num_views + 1)
+    return CachedViews(
+        Viewer(data, data.rows("train")),
+        seeds_VN=np.stack([cache.view_seeds(view)[found] for view in views]),
+        gt_VN2=np.stack([cache.view_gt(view)[found] for view in views]),
+        logits_VNKBT=np.stack([teachers_logits(cache, recipe, found, view=v) for v in views]),
+        weights_VNKB=torch.stack([introspected(cache, recipe, found, view=v) for v in views]),
+    )
+
+
 def teachers_logits(
-    cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp]
+    cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp], *, view: int = 0
 ) -> npt.NDArray[np.floating]:
     """Return the logits of the recipe's teachers side by side, [N, K, B, T]; K may be 0."""
     if not recipe.teachers:
         return np.zeros((len(found), 0, 2, cache.num_clips), dtype=np.float32)
-    return np.stack([cache.logits(name)[found] for name in recipe.teachers], axis=1)
+    arrays = [array_name(name, view) for name in recipe.teachers]
+    return np.stack([cache.logits(array)[found] for array in arrays], axis=1)
 
 
-def introspected(cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp]) -> Tensor:
-    """Return the introspective weights of the recipe's teachers, [N, K, B] (eq. 1-4)."""
+def introspected(
+    cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp], *, view: int = 0
+) -> Tensor:
+    """Return the introspective weights of the recipe's teachers, [N, K, B] (eq. 1-4).
+
+    Those of a view are read from the teachers' answers to it, data set means included.
+    """
     if not recipe.teachers:
         return torch.zeros(len(found), 0, 2)
-    weights = open_weights(cache)
-    ce_NKB = np.stack([weights.ce[name][found] for name in recipe.teachers], axis=1)
-    means_KB = [weights.means["train"][name] for name in recipe.teachers]
+    weights, arrays = open_weights(cache), [array_name(name, view) for name in recipe.teachers]
+    ce_NKB = np.stack([weights.ce[array][found] for array in arrays], axis=1)
+    means_KB = [weights.means["train"][array] for array in arrays]
     return introspective_weights(
         torch.from_numpy(ce_NKB),
         granularity=recipe.granularity,

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 
 from pipeline.asking import Asking, read_teachers
+from stores.arraynames import spoken
 from stores.building import make_units
-from stores.cache import Cache, check_plan, damaged_files, read_cache
+from stores.cache import Cache, damaged_files, read_cache
+from stores.cachechecks import check_plan
 from stores.cachekeys import CachePlan, plan_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.units import Forward, Unit, stored_form
+from student.views import plan_views
 
-MOST_UNITS = 4  # asked again of each teacher: the first, the last, and between
+MOST_UNITS = 4  # asked again of each array: the first, the last, and between
 TOLERANCE = {"float32": 1e-3, "bf16": 0.5}  # of a logit, by precision, on another device kind
 STEP = {"float32": 0.0, "float16": 2.0**-10}  # distance of neighbouring values of a dtype, relative
 
@@ -32,6 +35,7 @@ def verify(
     _check_files(opened)
     dataset, facts = open_dataset(data), read_teachers(teachers)
     manifest = opened.manifest
+    views = plan_views(dataset, opened.num_views) if opened.num_views else None
     plan = plan_cache(
         dataset,
         facts,
@@ -39,6 +43,7 @@ def verify(
         dtype=manifest["dtype"],
         codec=manifest["codec"],
         precision=manifest["precision"],
+        views=views,
     )
     check_plan(opened, plan)
 
@@ -55,6 +60,7 @@ def verify(
         splits=tuple(manifest["splits"]),
         device=device,
         precision=manifest["precision"],
+        views=views,
     )
     environment = {"device": device, "torch": torch.__version__}
     forward = asking.open()
@@ -65,13 +71,13 @@ def verify(
         "rows": opened.num_rows,
         "files": len(manifest["files"]),
         "teachers": {
-            name: _compare(
+            spoken(name): _compare(
                 opened,
                 sample_units(plan, name, block_rows=block_rows(device)),
                 forward,
                 same_make=manifest["arrays"][name]["built"] == environment,
             )
-            for name in opened.teachers
+            for name in opened.arrays
         },
     }
 
@@ -85,9 +91,9 @@ def _check_files(cache: Cache) -> None:
         raise RefkdError(f"{first}{more}")
 
 
-def sample_units(plan: CachePlan, teacher: str, *, block_rows: int) -> list[Unit]:
-    """Return at most MOST_UNITS units of a teacher's chunks, spread over the rows."""
-    chunks = {teacher: list(range(plan.layout.num_chunks))}
+def sample_units(plan: CachePlan, array: str, *, block_rows: int) -> list[Unit]:
+    """Return at most MOST_UNITS units of an array's chunks, spread over the rows."""
+    chunks = {array: list(range(plan.layout.num_chunks))}
     units = make_units(plan, chunks, block_rows=block_rows)
     places = np.linspace(0, len(units) - 1, min(MOST_UNITS, len(units))).round().astype(int)
     return [units[place] for place in np.unique(places)]
@@ -96,22 +102,22 @@ def sample_units(plan: CachePlan, teacher: str, *, block_rows: int) -> list[Unit
 def _compare(
     cache: Cache, units: list[Unit], forward: Forward, *, same_make: bool
 ) -> dict[str, Any]:
-    """Return the largest difference between a teacher's logits now and then.
+    """Return the largest difference between the logits of an array now and then.
 
     Raises RefkdError, naming the sample, where it is above the tolerance.
     """
     dtype, precision = cache.manifest["dtype"], cache.manifest["precision"]
     worst, rows, same_bits = 0.0, 0, True
     for unit in units:
-        now = stored_form(forward(unit.teacher, unit.lo, unit.hi), unit, dtype=dtype)
-        then = np.concatenate([cache.chunk(unit.teacher, chunk) for chunk in unit.chunks])
+        now = stored_form(forward(unit.array, unit.lo, unit.hi), unit, dtype=dtype)
+        then = np.concatenate([cache.chunk(unit.array, chunk) for chunk in unit.chunks])
         gap = np.abs(now.astype(np.float64) - then)
         allowed = 0.0 if same_make else TOLERANCE[precision] + STEP[dtype] * np.abs(then)
         bad = np.argwhere(~(gap <= allowed))
         if len(bad):
             row, boundary, clip = bad[0]
             raise RefkdError(
-                f"{cache.folder}: teacher {unit.teacher} now says {now[row, boundary, clip]} of "
+                f"{cache.folder}: teacher {spoken(unit.array)} now says {now[row, boundary, clip]} of "
                 f"sample {unit.ids[row]} where the cache holds {then[row, boundary, clip]}; "
                 f"delete {cache.folder} and run `refkd cache` again"
             )

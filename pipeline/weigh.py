@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.costs import measured
+from stores.arraynames import array_parts
 from stores.cache import Cache, open_cache
 from stores.errors import RefkdError
 from stores.weights import open_weights, write_weights
@@ -36,7 +37,7 @@ def weigh(cache: Path, *, scheduler: str | None = None) -> Path:
     if _is_weighed(opened):
         log.info("%s is already weighed", cache)
         return cache / "weights"
-    work = {"rows": opened.num_rows * len(opened.teachers)}
+    work = {"rows": opened.num_rows * len(opened.arrays)}
     if scheduler is None:
         with measured(cache, "weigh", **work):
             return write_weights(opened, _cross_entropies(opened, "threads"))
@@ -65,11 +66,11 @@ def _is_weighed(cache: Cache) -> bool:
 def _cross_entropies(
     cache: Cache, scheduler: Any
 ) -> Iterator[tuple[str, int, npt.NDArray[np.float32]]]:
-    """Yield (teacher, chunk, cross-entropies [n, 2]) of every chunk in order."""
+    """Yield (array, chunk, cross-entropies [n, 2]) of every chunk in order."""
     from dask.base import compute
     from dask.delayed import delayed
 
-    chunks = ((name, i) for name in cache.teachers for i in range(cache.layout.num_chunks))
+    chunks = ((name, i) for name in cache.arrays for i in range(cache.layout.num_chunks))
     task = delayed(_weigh_chunk, pure=False)
     folder = str(cache.folder.absolute())  # workers may stand elsewhere
     while window := list(islice(chunks, WINDOW)):
@@ -79,11 +80,12 @@ def _cross_entropies(
             yield name, chunk, ce_n2
 
 
-def _weigh_chunk(folder: str, seal: str, teacher: str, chunk: int) -> npt.NDArray[np.float32]:
+def _weigh_chunk(folder: str, seal: str, array: str, chunk: int) -> npt.NDArray[np.float32]:
     """Return the cross-entropies of one chunk's rows, shape (n, 2)."""
     cache = _open(folder, seal)
     lo, hi = cache.layout.span(chunk)
-    return ground_truth_ce(cache.chunk(teacher, chunk), cache.clips[lo:hi], cache.gt[lo:hi])
+    gt_N2 = cache.view_gt(array_parts(array)[1])
+    return ground_truth_ce(cache.chunk(array, chunk), cache.clips[lo:hi], gt_N2[lo:hi])
 
 
 @lru_cache(maxsize=2)

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stores.cache import BUILDING, FORMAT, logits_name
+from stores.arraynames import logits_name, spoken
+from stores.cache import BUILDING, FORMAT
 from stores.cachekeys import FORMAT_VERSION, CachePlan
 from stores.errors import RefkdError
 from stores.files import locked, publish, read_seal, remove_folder, seal_folder, write_atomic
@@ -140,9 +141,12 @@ class Building:
                 "teacher": array.teacher_seal,
                 "trained": array.trained,
                 "built": self._done[name, 0].built,
+                **({"chunk_rows": array.chunk_rows} if array.chunk_rows else {}),
             }
             for name, array in plan.arrays.items()
         }
+        views = plan.samples.views
+        moved = {} if views is None else {"number": views.number, "version": views.version}
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -160,6 +164,7 @@ class Building:
             "dtype": layout.dtype,
             "precision": plan.precision,
             "codec": layout.codec,
+            **({"views": moved} if moved else {}),
         }
 
     def _resume(self) -> None:
@@ -196,7 +201,8 @@ class Building:
             self._journal.append(entry)
             self._done[name, chunk] = entry
         if taken:
-            log.info("teacher %s: %d chunks taken from %s", name, len(taken), found.sibling.folder)
+            source = found.sibling.folder
+            log.info("teacher %s: %d chunks taken from %s", spoken(name), len(taken), source)
 
 
 def _append(journal: Journal, built: Environment, chunk: Chunk) -> None:
@@ -204,7 +210,7 @@ def _append(journal: Journal, built: Environment, chunk: Chunk) -> None:
 
 
 def _entry(chunk: Chunk, built: Environment) -> Entry:
-    return Entry(chunk.teacher, chunk.chunk, chunk.sha256, built)
+    return Entry(chunk.array, chunk.chunk, chunk.sha256, built)
 
 
 def make_units(
@@ -214,7 +220,7 @@ def make_units(
     block_rows: int,
     recorded: dict[tuple[str, int], str] | None = None,
 ) -> list[Unit]:
-    """Return units of whole chunks and blocks that hold these chunks of each teacher."""
+    """Return units of whole chunks and blocks that hold these chunks of each array."""
     layout, samples = plan.layout, plan.samples
     size = max(layout.rows_per_chunk, block_rows)
     assert size % layout.rows_per_chunk == size % block_rows == 0, "both are powers of two"

@@ -3,13 +3,13 @@
     CACHE/manifest.json, manifest.sha256    inputs and keys, digests of the files, the seal
     CACHE/zarr.json, samples/...            who the rows are (stores/samples.py)
     CACHE/teachers/<name>/logits/...        float32 or float16 [N, 2, T], raw logits, 0 on padding
+    CACHE/teachers/<name>/views/<v>/...     the same of moved view v of each row, if there are views
     CACHE/weights/...                       how wrong each teacher is (stores/weights.py)
 
 Shapes: N rows sorted by (split, id), 2 boundaries (start, end), T clips.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,17 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from stores.cachekeys import (
-    FORMAT_VERSION,
-    CachePlan,
-    data_settings,
-    named_inputs,
-    row_inputs,
-    sample_inputs,
-)
-from stores.dataset import DataSet
+from stores.arraynames import array_parts, chunk_of, logits_name, spoken
+from stores.cachekeys import FORMAT_VERSION
 from stores.errors import RefkdError
-from stores.files import MANIFEST, describe_change, read_seal
+from stores.files import MANIFEST, read_seal
 from stores.fingerprints import SHORT, bytes_digest
 from stores.rowarrays import RowArray
 from stores.samples import decode_ids, sample_specs
@@ -40,11 +33,6 @@ BUILDING = ".building"  # folder beside the caches for work that is not finished
 REBUILD = "run `refkd cache` again to rebuild it"
 
 Logits = npt.NDArray[np.float32] | npt.NDArray[np.float16]
-
-
-def logits_name(teacher: str) -> str:
-    """Return the path of a teacher's array inside a cache."""
-    return f"teachers/{teacher}/logits"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +49,18 @@ class Cache:
         return str(self.manifest["key"])
 
     @property
-    def teachers(self) -> list[str]:
+    def arrays(self) -> list[str]:
+        """Names of the arrays, as in stores/arraynames.py: one for each teacher and view."""
         return sorted(self.manifest["arrays"])
+
+    @property
+    def teachers(self) -> list[str]:
+        return [name for name in self.arrays if array_parts(name)[1] == 0]
+
+    @property
+    def num_views(self) -> int:
+        """Moved views of each row; 0 if there are none."""
+        return int(self.manifest.get("views", {}).get("number", 0))
 
     @property
     def num_rows(self) -> int:
@@ -74,7 +72,7 @@ class Cache:
 
     @property
     def layout(self) -> RowArray:
-        """How each teacher's array lies in chunks."""
+        """How each array of logits lies in chunks."""
         return RowArray(
             num_rows=self.num_rows,
             row_shape=(2, self.num_clips),
@@ -110,18 +108,26 @@ class Cache:
         """First and last clip of each row's moment, shape (N, 2)."""
         return self._samples("gt")
 
-    def logits(self, teacher: str) -> Logits:
-        """Return all of a teacher's logits, shape (N, 2, T)."""
+    def view_gt(self, view: int) -> npt.NDArray[np.int16]:
+        """Return the first and last clip of each row's moment in a view, shape (N, 2); view 0 is `gt`."""
+        return self._samples(f"views/{view}/gt") if view else self.gt
+
+    def view_seeds(self, view: int) -> npt.NDArray[np.int64]:
+        """Return the seed that the place of each row's moment in a view is drawn from, shape (N,)."""
+        return self._samples(f"views/{view}/seed")
+
+    def logits(self, array: str) -> Logits:
+        """Return all logits of a teacher, or of another array by its name, shape (N, 2, T)."""
         layout = self.layout
         logits_NBT = np.empty((self.num_rows, *layout.row_shape), layout.dtype)
         for chunk in range(layout.num_chunks):
             lo, hi = layout.span(chunk)
-            logits_NBT[lo:hi] = self.chunk(teacher, chunk)
+            logits_NBT[lo:hi] = self.chunk(array, chunk)
         return logits_NBT
 
-    def chunk(self, teacher: str, chunk: int) -> Logits:
+    def chunk(self, array: str, chunk: int) -> Logits:
         """Return the logits of one chunk's rows, shape (rows, 2, T), read-only."""
-        rows: Logits = self.rows(logits_name(teacher), self.layout, chunk)
+        rows: Logits = self.rows(logits_name(array), self.layout, chunk)
         return rows
 
     def rows(self, name: str, spec: RowArray, chunk: int) -> npt.NDArray[Any]:
@@ -157,19 +163,20 @@ class Cache:
 
     def place(self, name: str) -> str:
         """Say what a file holds: which rows of which teacher, if it is a chunk of logits."""
-        found = re.fullmatch(r"teachers/([^/]+)/logits/c/(\d+)(/0)*", name)
+        found = chunk_of(name)
         if found is None:
             return name
-        teacher, chunk = found[1], int(found[2])
+        array, chunk = found
         lo, hi = self.layout.span(chunk)
         try:
             samples = f"samples {self.ids[lo]} to {self.ids[hi - 1]}"
         except (RefkdError, IndexError):  # the sample table is damaged too
             samples = f"rows {lo} to {hi - 1}"
-        return f"chunk {chunk} of teacher {teacher} ({samples})"
+        return f"chunk {chunk} of teacher {spoken(array)} ({samples})"
 
     def _samples(self, name: str) -> npt.NDArray[Any]:
-        specs = sample_specs(self.num_rows, self.manifest["id_bytes"])
+        width = self.manifest["id_bytes"]
+        specs = sample_specs(self.num_rows, width, num_views=self.num_views)
         spec = specs[f"samples/{name}"]
         chunks = range(spec.num_chunks)
         return np.concatenate([self.rows(f"samples/{name}", spec, chunk) for chunk in chunks])
@@ -221,49 +228,6 @@ def damaged_files(cache: Cache) -> dict[str, RefkdError]:
         except RefkdError as error:
             found[name] = error
     return found
-
-
-def check_cache(cache: Cache, *, data: DataSet | None = None, teachers: Sequence[str] = ()) -> None:
-    """Raise RefkdError, naming what differs, if a cache is of other data or lacks a teacher."""
-    missing = [name for name in teachers if name not in cache.manifest["arrays"]]
-    if missing:
-        raise RefkdError(
-            f"{cache.folder} holds the teachers {', '.join(cache.teachers)}, not "
-            f"{', '.join(missing)}; run `refkd cache` with --teacher {missing[0]}=DIR"
-        )
-    if data is None or data.seal == cache.manifest["data"]:
-        return  # the seal covers every byte of the data
-    rows = data.rows(*cache.manifest["splits"])
-    before = named_inputs(cache.manifest["inputs"], _arrays(cache))
-    now = {**sample_inputs(data, rows), **data_settings(data), **row_inputs(data, rows)}
-    changed = sorted(name for name in now if now[name] != before[name])
-    if changed:
-        raise RefkdError(
-            f"{cache.folder} was made from other data than {data.folder}: {', '.join(changed)} "
-            "differ; run `refkd cache` on this data set"
-        )
-
-
-def check_plan(cache: Cache, plan: CachePlan) -> None:
-    """Raise RefkdError, naming what differs, unless a cache is the one that a plan describes."""
-    if cache.key == plan.key:
-        return
-    if sorted(plan.arrays) != cache.teachers:
-        raise RefkdError(
-            f"{cache.folder} holds the teachers {', '.join(cache.teachers)}, given were "
-            f"{', '.join(sorted(plan.arrays))}; name the same with --teacher NAME=DIR"
-        )
-    before = named_inputs(cache.manifest["inputs"], _arrays(cache))
-    now = named_inputs(plan.inputs, {name: array.inputs for name, array in plan.arrays.items()})
-    raise RefkdError(
-        f"{cache.folder} was made from other inputs: {describe_change(before, now)}; "
-        "run `refkd cache` with these inputs"
-    )
-
-
-def _arrays(cache: Cache) -> dict[str, dict[str, Any]]:
-    """Return the inputs of each teacher's array."""
-    return {name: array["inputs"] for name, array in cache.manifest["arrays"].items()}
 
 
 def _refuse_unfinished(folder: Path) -> None:

@@ -3,25 +3,21 @@
 An array's key is the digest of its inputs, a cache's that of its arrays' keys and its sample
 table. The inputs themselves stand in the manifest, so that a mismatch can name the field. Paths,
 times, devices, workers and thread counts are no inputs.
-
-Shapes: N rows, V videos, L words, M word types.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from stores.arraynames import array_name, array_parts
 from stores.codecs import check_codec
 from stores.dataset import DataSet, Rows
 from stores.errors import RefkdError
-from stores.fingerprints import array_digest, digest
+from stores.fingerprints import digest
 from stores.models import WEIGHTS, check_fit
 from stores.rowarrays import RowArray, rows_per_chunk
-from stores.samples import Samples
+from stores.rowdigests import RowFields, moment_digests
+from stores.samples import Samples, Views
 
 FORMAT_VERSION = 1
 DTYPES = ("float32", "float16")
@@ -41,23 +37,26 @@ NETWORK = (  # facts of a model without which the same weights would give other 
 
 TEACHER = "teacher "  # heads the names of inputs that are a teacher's own
 ROW_INPUTS = ("ids", "features", "queries", "clips")
+OWN_ROW_INPUTS = ("moments", "seeds")  # of some arrays: what their rows depend on beside those
+VIEWED = "train"  # the split whose pairs have views
 
 Inputs = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class ArrayPlan:
-    """One teacher's array: its key, and the inputs whose digest that is."""
+    """What one teacher says of the rows, or of one view of them: the key, and the inputs it digests."""
 
     key: str
     inputs: Inputs
     teacher_seal: str
     trained: Inputs = field(default_factory=dict)  # how the teacher was: told, but no input
+    chunk_rows: list[str] | None = None  # where the rows are more than those of the cache
 
     @property
     def settings(self) -> Inputs:
         """The inputs that are no rows: chunks of equal settings and equal rows are equal."""
-        return {name: self.inputs[name] for name in self.inputs if name not in ROW_INPUTS}
+        return array_settings(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,23 @@ class CachePlan:
 
     key: str
     inputs: Inputs
-    arrays: dict[str, ArrayPlan]
-    layout: RowArray  # of each teacher's logits
+    arrays: dict[str, ArrayPlan]  # by name: stores/arraynames.py
+    layout: RowArray  # of each array
     chunk_rows: list[str]  # digest of the rows that each chunk is asked about, ids included
     samples: Samples
     precision: str
     data_seal: str
     simulated: bool
+
+    def rows_of(self, array: str) -> list[str]:
+        """Return the digest of what each chunk of an array is asked about."""
+        return self.arrays[array].chunk_rows or self.chunk_rows
+
+
+def array_settings(inputs: Inputs) -> Inputs:
+    """Return the inputs of an array that are no rows."""
+    rows = (*ROW_INPUTS, *OWN_ROW_INPUTS)
+    return {name: value for name, value in inputs.items() if name not in rows}
 
 
 def plan_cache(
@@ -83,11 +92,13 @@ def plan_cache(
     dtype: str,
     codec: str,
     precision: str,
+    views: Views | None = None,
 ) -> CachePlan:
     """Return what the cache of these splits and teachers (facts and seal by name) must be.
 
-    Raises RefkdError if there is nothing to cache, a choice does not exist, or a teacher cannot
-    read the data.
+    With `views`, each teacher has an array for each of them too; the other arrays' keys are those
+    without. Raises RefkdError if there is nothing to cache, a choice does not exist, or a teacher
+    cannot read the data.
     """
     check_codec(codec)
     _check_choice("dtype", dtype, DTYPES)
@@ -113,25 +124,37 @@ def plan_cache(
         "codec": codec,
         "rows_per_chunk": layout.rows_per_chunk,
     }
-    fields = _RowFields(data, rows)
-    seen = {**how, **data_settings(data), **fields.inputs()}
-    chunk_rows = [fields.chunk_digest(*layout.span(i)) for i in range(layout.num_chunks)]
+    fields = RowFields(data, rows)
+    settings = {**how, **data_settings(data)}
     arrays = {}
     for name, (facts, seal) in sorted(teachers.items()):
-        inputs = {**seen, **teacher_inputs(facts)}
+        inputs = {**settings, **fields.inputs(), **teacher_inputs(facts)}
         arrays[name] = ArrayPlan(digest(inputs), inputs, seal, facts.get("inputs", {}))
+    plain = {name: array.key for name, array in arrays.items()}
+    if views is not None:
+        moments_N32 = moment_digests(data, rows)
+        for view, seeds_N in enumerate(views.seeds_VN, start=1):
+            columns = {"moments": moments_N32, "seeds": seeds_N}
+            seen = {**settings, **fields.inputs(columns), "view version": views.version}
+            chunk_rows = fields.chunk_digests(layout, columns)
+            for name, (facts, seal) in sorted(teachers.items()):
+                inputs = {**seen, **teacher_inputs(facts)}
+                plan = ArrayPlan(digest(inputs), inputs, seal, chunk_rows=chunk_rows)
+                arrays[array_name(name, view)] = plan
     inputs = {
         "format_version": FORMAT_VERSION,
-        "teachers": {name: array.key for name, array in arrays.items()},
+        "teachers": plain,
         "samples": sample_inputs(data, rows),
     }
+    if views is not None:
+        inputs["views"] = {name: arrays[name].key for name in arrays if name not in plain}
     return CachePlan(
         key=digest(inputs),
         inputs=inputs,
         arrays=arrays,
         layout=layout,
-        chunk_rows=chunk_rows,
-        samples=Samples(rows.ids, rows.splits, rows.clips, rows.gt),
+        chunk_rows=fields.chunk_digests(layout),
+        samples=Samples(rows.ids, rows.splits, rows.clips, rows.gt, views),
         precision=precision,
         data_seal=data.seal,
         simulated=data.simulated,
@@ -147,10 +170,12 @@ def teacher_inputs(facts: Inputs) -> Inputs:
 def named_inputs(inputs: Inputs, arrays: Mapping[str, Inputs]) -> Inputs:
     """Return all inputs of a cache as one flat record; a teacher's own are headed by its name."""
     flat = dict(inputs["samples"])
-    for teacher, array in arrays.items():
-        for name, value in array.items():
+    for array, values in arrays.items():
+        teacher, view = array_parts(array)
+        for name, value in values.items():
             own = name.startswith(TEACHER)
-            flat[f"{teacher}: {name}" if own else name] = value
+            if not (own and view):  # as of the teacher's other arrays
+                flat[f"{teacher}: {name}" if own else name] = value
     return flat
 
 
@@ -165,9 +190,13 @@ def data_settings(data: DataSet) -> Inputs:
     }
 
 
-def row_inputs(data: DataSet, rows: Rows) -> Inputs:
-    """Return what rows contribute to every array's key, a digest by field (see ROW_INPUTS)."""
-    return _RowFields(data, rows).inputs()
+def row_inputs(data: DataSet, rows: Rows, *, moments: bool = False) -> Inputs:
+    """Return what rows contribute to every array's key, a digest by field (see ROW_INPUTS).
+
+    With `moments` also what they contribute to those of their views.
+    """
+    columns = {"moments": moment_digests(data, rows)} if moments else {}
+    return RowFields(data, rows).inputs(columns)
 
 
 def sample_inputs(data: DataSet, rows: Rows) -> Inputs:
@@ -181,63 +210,6 @@ def sample_inputs(data: DataSet, rows: Rows) -> Inputs:
         "clips": digest(rows.clips.tolist()),
         "gt": digest(rows.gt.tolist()),
     }
-
-
-class _RowFields:
-    """The inputs of rows as a digest of 32 bytes each, so that any run of rows is hashed at once."""
-
-    def __init__(self, data: DataSet, rows: Rows) -> None:
-        self.ids = list(zip(rows.splits, rows.ids, strict=True))
-        self.clips_N = rows.clips
-        self.features_N32 = _video_digests(data, rows.video)
-        self.queries_N32 = _query_digests(data, rows.words)
-
-    def inputs(self) -> Inputs:
-        return {name: digest(value) for name, value in self._fields(0, len(self.ids)).items()}
-
-    def chunk_digest(self, lo: int, hi: int) -> str:
-        return digest(self._fields(lo, hi))
-
-    def _fields(self, lo: int, hi: int) -> Inputs:
-        return {
-            "ids": self.ids[lo:hi],
-            "features": array_digest(self.features_N32[lo:hi]),
-            "queries": array_digest(self.queries_N32[lo:hi]),
-            "clips": array_digest(self.clips_N[lo:hi]),
-        }
-
-
-def _video_digests(data: DataSet, video_N: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """Return the digest of each row's features on the grid, shape (N, 32)."""
-    used_U, place_N = np.unique(video_N, return_inverse=True)
-    digests_U32 = np.empty((len(used_U), 32), np.uint8)
-    for place, video in enumerate(used_U):
-        rows_TD = np.ascontiguousarray(data.features[video, : data.video_clips[video]])
-        digests_U32[place] = _sha256(rows_TD.tobytes())
-    return digests_U32[place_N]
-
-
-def _query_digests(data: DataSet, words_NL: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """Return the digest of each row's words, shape (N, 32): their vectors and their spelling.
-
-    Characters enter as code points, for their ids depend on words elsewhere in the data set.
-    """
-    lexicon = data.lexicon
-    code_points = np.array([-1, -2, *map(ord, data.characters)], np.int32)  # padding, unknown
-    spelled_MC = code_points[lexicon.chars]
-    types_M32 = np.stack(
-        [
-            _sha256(bytes([known]) + spelled_C.tobytes() + vector_W.tobytes())
-            for known, spelled_C, vector_W in zip(
-                lexicon.known.tolist(), spelled_MC, lexicon.vectors, strict=True
-            )
-        ]
-    )
-    return np.stack([_sha256(types_M32[words_L].tobytes()) for words_L in words_NL])
-
-
-def _sha256(data: bytes) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
 
 
 def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:

@@ -5,9 +5,9 @@ have the cache open notice nothing.
 """
 
 import logging
-import re
 from collections.abc import Iterable
 
+from stores.arraynames import chunk_of
 from stores.building import make_units, plan_files
 from stores.cache import Cache
 from stores.cachekeys import CachePlan
@@ -32,11 +32,11 @@ def restore_files(
     for name in damaged:
         log.info("restoring %s of %s", cache.place(name), cache.folder)
         sha256 = cache.manifest["files"][name]["sha256"]
-        found = re.fullmatch(r"teachers/([^/]+)/logits/c/(\d+)/0/0", name)
+        found = chunk_of(name)
         if found is not None:
-            chunk = int(found[2])
-            chunks[found[1]].append(chunk)
-            recorded[found[1], chunk] = sha256
+            array, chunk = found
+            chunks[array].append(chunk)
+            recorded[array, chunk] = sha256
             continue
         data = plain.get(name, b"")
         if bytes_digest(data) != sha256:

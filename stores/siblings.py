@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stores.cache import Cache, logits_name, read_cache
-from stores.cachekeys import ArrayPlan, CachePlan
+from stores.arraynames import logits_name, spoken
+from stores.cache import Cache, read_cache
+from stores.cachekeys import ArrayPlan, CachePlan, array_settings
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL, describe_change, write_atomic
 from stores.journal import Environment
@@ -46,28 +47,28 @@ def find_chunks(
     """
     found, wanted = [], plan.arrays[name].settings
     for sibling in siblings:
-        for teacher, facts in sibling.manifest["arrays"].items():
-            if {field: facts["inputs"].get(field) for field in wanted} != wanted:
+        for array, facts in sibling.manifest["arrays"].items():
+            if array_settings(facts["inputs"]) != wanted:
                 continue
-            files = _intact(sibling, teacher, plan)
+            files = _intact(sibling, array, plan, name)
             whole = len(files) == plan.layout.num_chunks
             if files and (whole or facts["built"] == environment):
                 found.append(Found(sibling, files, facts["built"]))
     return sorted(found, key=lambda one: (one.built != environment, -len(one.files)))
 
 
-def explain_miss(teacher: str, array: ArrayPlan, siblings: list[Cache]) -> str | None:
+def explain_miss(array: str, plan: ArrayPlan, siblings: list[Cache]) -> str | None:
     """Say in what the array of this name differs in the sibling that comes closest, if there is one."""
     changes = []
     for sibling in siblings:
-        facts: dict[str, Any] | None = sibling.manifest["arrays"].get(teacher)
-        if facts is not None and facts["key"] != array.key:
-            change = describe_change(facts["inputs"], array.inputs)
+        facts: dict[str, Any] | None = sibling.manifest["arrays"].get(array)
+        if facts is not None and facts["key"] != plan.key:
+            change = describe_change(facts["inputs"], plan.inputs)
             changes.append((change.count("(was "), sibling.folder.name, change))
     if not changes:
         return None
     _, name, change = min(changes)
-    return f"teacher {teacher}: not as in {name}: {change}"
+    return f"teacher {spoken(array)}: not as in {name}: {change}"
 
 
 def link_file(source: Path, target: Path) -> None:
@@ -83,13 +84,15 @@ def link_file(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)  # replacing a name of the same file does nothing
 
 
-def _intact(sibling: Cache, teacher: str, plan: CachePlan) -> dict[int, str]:
+def _intact(sibling: Cache, array: str, plan: CachePlan, name: str) -> dict[int, str]:
     """Return the files of a sibling's array whose rows are those of a planned chunk, by chunk."""
-    places = {rows: chunk for chunk, rows in enumerate(sibling.manifest["chunk_rows"])}
+    manifest = sibling.manifest
+    held = manifest["arrays"][array].get("chunk_rows", manifest["chunk_rows"])
+    places = {rows: chunk for chunk, rows in enumerate(held)}
     files = {}
-    for chunk, rows in enumerate(plan.chunk_rows):
+    for chunk, rows in enumerate(plan.rows_of(name)):
         if rows in places:
-            file = f"{logits_name(teacher)}/{plan.layout.chunk_file(places[rows])}"
+            file = f"{logits_name(array)}/{plan.layout.chunk_file(places[rows])}"
             with suppress(RefkdError):  # a damaged file is no source
                 sibling.read(file)
                 files[chunk] = file

@@ -12,20 +12,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stores.cache import Logits, logits_name
+from stores.arraynames import logits_name, spoken
+from stores.cache import Logits
 from stores.errors import RefkdError
 from stores.files import write_atomic
 from stores.fingerprints import bytes_digest
 from stores.rowarrays import ChunkEncoder, RowArray
 
-Forward = Callable[[str, int, int], npt.NDArray[np.float32]]  # teacher, lo, hi -> [hi - lo, 2, T]
+Forward = Callable[[str, int, int], npt.NDArray[np.float32]]  # array, lo, hi -> [hi - lo, 2, T]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Rows [lo, hi) of one teacher, and those of their chunks that are still to be written."""
+    """Rows [lo, hi) of one array, and those of their chunks that are still to be written."""
 
-    teacher: str
+    array: str
     lo: int
     hi: int
     chunks: tuple[int, ...]
@@ -42,7 +43,7 @@ class Unit:
 class Chunk:
     """A chunk file that lies whole on the disk."""
 
-    teacher: str
+    array: str
     chunk: int
     sha256: str
 
@@ -58,11 +59,11 @@ def write_unit(
     Each chunk is noted as soon as its file lies on the disk, so that a kill costs one unit.
     Raises RefkdError if a logit is not finite, or a chunk is not what its digest says it was.
     """
-    rows_nBT = forward(unit.teacher, unit.lo, unit.hi)
+    rows_nBT = forward(unit.array, unit.lo, unit.hi)
     written = []
     for chunk, data in encode_unit(layout, unit, rows_nBT):
         sha256 = bytes_digest(data)
-        path = folder / logits_name(unit.teacher) / layout.chunk_file(chunk)
+        path = folder / logits_name(unit.array) / layout.chunk_file(chunk)
         if unit.recorded is not None and unit.recorded[chunk] != sha256:
             raise RefkdError(
                 f"{path} cannot be restored: computed again it is not what was recorded, and "
@@ -70,7 +71,7 @@ def write_unit(
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
-        written.append(Chunk(unit.teacher, chunk, sha256))
+        written.append(Chunk(unit.array, chunk, sha256))
         note(written[-1])
     return written
 
@@ -111,6 +112,6 @@ def _check_finite(
     if len(bad):
         row, boundary, clip = bad[0]
         raise RefkdError(
-            f"teacher {unit.teacher} says {rows_nBT[row, boundary, clip]} of sample "
+            f"teacher {spoken(unit.array)} says {rows_nBT[row, boundary, clip]} of sample "
             f"{unit.ids[row]}, expected a finite logit; train it again with `refkd teach`"
         )

@@ -3,9 +3,10 @@
     CACHE/weights/current           the seal of the folder that counts, replaced in one rename
     CACHE/weights/<seal>/           a Zarr group, sealed with a manifest of its own
         ce/<teacher>                float32 [N, 2], -log P of the ground-truth clips
-        manifest.json               cache and cache_seal; means {split: {teacher: [start, end]}}
+        views/<v>/<teacher>         the same of moved view v and its ground truth
+        manifest.json               cache and cache_seal; means {split: {array: [start, end]}}
 
-Shapes: N rows of the cache, 2 boundaries (start, end).
+Arrays have the names of stores/arraynames.py. Shapes: N rows of the cache, 2 boundaries (start, end).
 """
 
 import re
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stores.arraynames import ce_name
 from stores.cache import BUILDING, Cache
 from stores.errors import RefkdError
 from stores.files import (
@@ -38,7 +40,7 @@ FORMAT_VERSION = 1
 CURRENT = "current"
 REPAIR = "run `refkd weigh` again"
 
-Means = dict[str, dict[str, list[float]]]  # split -> teacher -> mean of start, of end
+Means = dict[str, dict[str, list[float]]]  # split -> array -> mean of start, of end
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,28 +54,28 @@ class Weights:
 
     @cached_property
     def ce(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Cross-entropy of each teacher with the ground truth, [N, 2], in the cache's row order."""
+        """Cross-entropy of each array with its ground truth, [N, 2], in the cache's row order."""
         chunks = range(self.spec.num_chunks)
+        arrays = sorted({name for means in self.means.values() for name in means})
         return {
-            name: np.concatenate([self._rows(name, chunk) for chunk in chunks])
-            for name in self.manifest["teachers"]
+            name: np.concatenate([self._rows(name, chunk) for chunk in chunks]) for name in arrays
         }
 
     @property
     def means(self) -> Means:
-        """Mean cross-entropy by split, teacher and boundary."""
+        """Mean cross-entropy by split, array and boundary."""
         means: Means = self.manifest["means"]
         return means
 
-    def _rows(self, teacher: str, chunk: int) -> npt.NDArray[np.float32]:
-        name = f"ce/{teacher}/{self.spec.chunk_file(chunk)}"
+    def _rows(self, array: str, chunk: int) -> npt.NDArray[np.float32]:
+        name = f"{ce_name(array)}/{self.spec.chunk_file(chunk)}"
         data = read_sealed(self.folder, name, self.manifest, repair=REPAIR)
         rows: npt.NDArray[np.float32] = self.spec.rows(chunk, data)
         return rows
 
 
 def weights_layout(cache: Cache) -> RowArray:
-    """Return how each teacher's cross-entropies lie in chunks: as the logits do."""
+    """Return how the cross-entropies of each array lie in chunks: as the logits do."""
     layout, dimensions = cache.layout, ("sample", "boundary")
     return RowArray(layout.num_rows, (2,), "float32", layout.rows_per_chunk, "raw", dimensions)
 
@@ -114,29 +116,29 @@ class WeightsWriter:
         splits = np.asarray(cache.splits)
         self._rows_of = {name: splits == name for name in cache.manifest["splits"]}
         self._sums = {
-            name: {teacher: np.zeros(2) for teacher in cache.teachers} for name in self._rows_of
+            name: {array: np.zeros(2) for array in cache.arrays} for name in self._rows_of
         }
 
-    def add(self, teacher: str, chunk: int, ce_n2: npt.NDArray[np.float32]) -> None:
+    def add(self, array: str, chunk: int, ce_n2: npt.NDArray[np.float32]) -> None:
         """Write the rows of one chunk; sums are float64 by chunk, added in the order of the calls."""
         lo, hi = self._spec.span(chunk)
-        path = self._folder / "ce" / teacher / self._spec.chunk_file(chunk)
+        path = self._folder / ce_name(array) / self._spec.chunk_file(chunk)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self._encoder.encode(chunk, ce_n2))
         for name, rows_N in self._rows_of.items():
             inside_n2 = ce_n2[rows_N[lo:hi]]
-            self._sums[name][teacher] += inside_n2.sum(axis=0, dtype=np.float64)
+            self._sums[name][array] += inside_n2.sum(axis=0, dtype=np.float64)
 
     def finish(self) -> None:
         """Write what is no chunk, and seal the folder."""
         cache = self._cache
-        specs = {f"ce/{teacher}": self._spec for teacher in cache.teachers}
+        specs = {ce_name(array): self._spec for array in cache.arrays}
         for name, data in array_files(specs, {}).items():
             (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self._folder / name).write_bytes(data)
         counts = {name: int(rows_N.sum()) for name, rows_N in self._rows_of.items()}
         means = {
-            name: {teacher: (sums / counts[name]).tolist() for teacher, sums in by.items()}
+            name: {array: (sums / counts[name]).tolist() for array, sums in by.items()}
             for name, by in self._sums.items()
         }
         facts = {
@@ -152,15 +154,15 @@ class WeightsWriter:
 
 
 def write_weights(cache: Cache, chunks: Iterable[tuple[str, int, npt.NDArray[np.float32]]]) -> Path:
-    """Write a cache's weights from (teacher, chunk, cross-entropies [n, 2]) and return their folder.
+    """Write a cache's weights from (array, chunk, cross-entropies [n, 2]) and return their folder.
 
     They appear whole: readers see the old weights, or none, until the last byte is on the disk.
     """
     place = cache.folder / "weights"
     with _building(cache) as folder:
         writer = WeightsWriter(cache, folder)
-        for teacher, chunk, ce_n2 in chunks:
-            writer.add(teacher, chunk, ce_n2)
+        for array, chunk, ce_n2 in chunks:
+            writer.add(array, chunk, ce_n2)
         writer.finish()
         _, seal = read_seal(folder, repair=REPAIR)
         place.mkdir(exist_ok=True)

@@ -24,6 +24,7 @@ from student.recipe import Recipe
 from student.spans import masked_softmax
 from student.targets import student_targets
 from student.validation import Validation
+from student.viewing import CachedViews, Taught
 
 
 class Lesson(NamedTuple):
@@ -36,7 +37,10 @@ class Lesson(NamedTuple):
 
 
 class Distillation:
-    """Trains a student on rows of one split from their cached logits (a `training.Task`)."""
+    """Trains a student on rows of one split from their cached logits (a `training.Task`).
+
+    `views` are those of the same rows, if the recipe's augmentation shows them.
+    """
 
     def __init__(
         self,
@@ -47,13 +51,15 @@ class Distillation:
         *,
         logits_NKBT: npt.NDArray[np.floating],
         weights_NKB: Tensor,
+        views: CachedViews | None = None,
         device: str,
     ) -> None:
+        assert (recipe.augment == "views") == (views is not None), "views are for who shows them"
         self.network, self.data, self.recipe, self.device = network, data, recipe, device
         characters = network.shape["characters"]
         self.gatherer = Gatherer(data, rows, characters=characters, device=device)
         self.logits_NKBT = torch.from_numpy(logits_NKBT)
-        self.weights_NKB = weights_NKB
+        self.weights_NKB, self.views = weights_NKB, views
         self.num_rows = len(rows.ids)
         self.num_batches = math.ceil(self.num_rows / recipe.batch)
         self.num_warm = math.ceil(round(recipe.warmup * recipe.epochs, 9))
@@ -64,25 +70,30 @@ class Distillation:
         recipe = self.recipe
         random = generator(recipe.seed, "augment", epoch)
         for index_N in epoch_order(self.num_rows, recipe.batch, seed=recipe.seed, epoch=epoch):
-            logits_NKBT = self.logits_NKBT[index_N].float()
-            features_NTD = self.gatherer.features(index_N)
-            gt_N2 = self.gatherer.gt(index_N).cpu()
-            if recipe.augment == "translate":
-                clips_N = torch.from_numpy(self.gatherer.rows.clips[index_N].astype(np.int64))
-                features_NTD, gt_N2, logits_NKBT = translate(
-                    features_NTD,
-                    gt_N2,
-                    logits_NKBT,
-                    clips_N=clips_N,
-                    probability=recipe.augment_prob,
-                    random=random,
-                )
+            taught = self._taught(index_N, random)
             yield Lesson(
-                self.gatherer.inputs_of(index_N, features_NTD, trim=True),
-                gt_N2.to(self.device),
-                logits_NKBT.to(self.device, non_blocking=True),
-                self.weights_NKB[index_N].to(self.device, non_blocking=True),
+                self.gatherer.inputs_of(index_N, taught.features_NTD, trim=True),
+                taught.gt_N2.to(self.device),
+                taught.logits_NKBT.to(self.device, non_blocking=True),
+                taught.weights_NKB.to(self.device, non_blocking=True),
             )
+
+    def _taught(self, index_N: npt.NDArray[np.intp], random: np.random.Generator) -> Taught:
+        """Return what a batch shows and teaches of these rows, augmented as the recipe says."""
+        probability = self.recipe.augment_prob
+        taught = Taught(
+            self.gatherer.features(index_N),
+            self.gatherer.gt(index_N).cpu(),
+            self.logits_NKBT[index_N].float(),
+            self.weights_NKB[index_N],
+        )
+        if self.views is not None:
+            return self.views.replace(taught, index_N, probability=probability, random=random)
+        if self.recipe.augment == "translate":
+            clips_N = torch.from_numpy(self.gatherer.rows.clips[index_N].astype(np.int64))
+            moved = translate(*taught[:3], clips_N=clips_N, probability=probability, random=random)
+            return Taught(*moved, taught.weights_NKB)
+        return taught
 
     def losses(self, batch: Lesson, epoch: int) -> dict[str, Tensor]:
         recipe, mask_NT = self.recipe, batch.inputs.clips_NT

@@ -59,13 +59,22 @@ class Mover:
             grid_mD = resample(_moved(self._raw(int(row)), move), num_clips, grid=self.data.grid)
             features_NTD[place, : len(grid_mD)] = grid_mD
             windows_N2[place] = move.window
-        durations_s = self.rows.durations_s[index_N]
-        s, e = clip_span(windows_N2[:, 0], windows_N2[:, 1], durations_s, self.rows.clips[index_N])
-        return MovedViews(features_NTD, np.stack([s, e], axis=1), windows_N2)
+        return MovedViews(features_NTD, self._clips(index_N, windows_N2), windows_N2)
 
     def windows(self, index_N: npt.NDArray[np.intp], draw: Draw) -> npt.NDArray[np.float64]:
         """Return the moved windows of some rows in seconds, [N, 2], without reading features."""
         return np.array([self._move(int(row), draw).window for row in index_N]).reshape(-1, 2)
+
+    def clips(self, index_N: npt.NDArray[np.intp], draw: Draw) -> npt.NDArray[np.int64]:
+        """Return the moved labels of some rows, inclusive clips [N, 2], without reading features."""
+        return self._clips(index_N, self.windows(index_N, draw))
+
+    def _clips(
+        self, index_N: npt.NDArray[np.intp], windows_N2: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        durations_s = self.rows.durations_s[index_N]
+        s, e = clip_span(windows_N2[:, 0], windows_N2[:, 1], durations_s, self.rows.clips[index_N])
+        return np.stack([s, e], axis=1)
 
     def _raw(self, row: int) -> npt.NDArray[np.float16]:
         return self.data.raw_rows(int(self.rows.video[row]))

@@ -13,7 +13,7 @@ BACKBONES = {  # name: where the class is; the same file holds its VERSION
 PREDICTORS = ("rnn", "transformer")
 RECTIFICATIONS = ("mixed", "pure-gt", "window", "none")
 GRANULARITIES = ("sample", "dataset", "fixed")
-AUGMENTATIONS = ("none", "translate")
+AUGMENTATIONS = ("none", "translate", "views")
 SELECTIONS = {"val": ("val",), "val+moved": ("val", "val_moved")}  # splits whose mean mIoU decides
 TEACHER_KNOBS = (
     "backbone",
@@ -82,7 +82,8 @@ class Recipe:
     )
     augment: str = _knob(
         "none",
-        "move the moment in features, labels and cached logits together",
+        "move the moment: features, labels and cached logits by one shift (translate), or in the "
+        "raw rows, with the teachers' own answers to cached views",
         choices=AUGMENTATIONS,
     )
     augment_prob: float = _knob(

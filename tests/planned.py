@@ -11,28 +11,46 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.filling import fill
+from stores.arraynames import array_name
 from stores.cachekeys import ArrayPlan, CachePlan
 from stores.fingerprints import digest
 from stores.rowarrays import RowArray
-from stores.samples import Samples
+from stores.samples import Samples, Views
 
 CPU = {"device": "cpu", "torch": "2"}
 NUM_ROWS, NUM_CLIPS, BLOCK_ROWS = 300, 8, 32  # ten chunks, the last one of 12 rows
 
 
 def make_plan(
-    teachers=("id", "ood"), *, num_rows=NUM_ROWS, dtype="float32", codec="raw", salt=None, rows=None
+    teachers=("id", "ood"),
+    *,
+    num_rows=NUM_ROWS,
+    dtype="float32",
+    codec="raw",
+    salt=None,
+    rows=None,
+    views=0,
 ):
-    """Plan a cache; `salt` stands for each teacher's weights, `rows` for each chunk's content."""
+    """Plan a cache; `salt` stands for each teacher's weights, `rows` for each chunk's content.
+
+    With `views` each teacher has so many arrays more, in which moments begin one clip earlier.
+    """
     layout = RowArray(num_rows, (2, NUM_CLIPS), dtype, 32, codec, ("sample", "boundary", "clip"))
     numbers = np.arange(num_rows)
     clips_N = (1 + numbers % NUM_CLIPS).astype(np.int16)
     end_N = numbers % clips_N
+    gt_N2 = np.stack([end_N // 2, end_N], axis=1).astype(np.int16)
+    moved = Views(
+        version=1,
+        gt_VN2=np.stack([np.maximum(gt_N2 - [[1, 0]], 0)] * max(views, 1)),
+        seeds_VN=np.arange(max(views, 1))[:, None] + numbers,
+    )
     samples = Samples(
         ids=[f"video{n // 2:03d}#{n % 2}" for n in numbers],
         splits=["train" if n < num_rows - 40 else "val" for n in numbers],
         clips_N=clips_N,
-        gt_N2=np.stack([end_N // 2, end_N], axis=1).astype(np.int16),
+        gt_N2=gt_N2,
+        views=moved if views else None,
     )
     chunk_rows = rows or [digest([num_rows, chunk]) for chunk in range(layout.num_chunks)]
     arrays = {}
@@ -44,6 +62,11 @@ def make_plan(
             "features": digest(chunk_rows),
         }
         arrays[name] = ArrayPlan(digest(inputs), inputs, f"seal of {name}")
+        for view in range(1, views + 1):
+            own = {**inputs, "view version": 1, "seeds": str(view)}
+            seen = [digest([one, view]) for one in chunk_rows]
+            array = ArrayPlan(digest(own), own, f"seal of {name}", chunk_rows=seen)
+            arrays[array_name(name, view)] = array
     inputs = {
         "teachers": {name: array.key for name, array in arrays.items()},
         "samples": {"ids": digest(samples.ids)},

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from conftest import planted_pairs
 
-from stores.cache import Cache, check_plan
+from stores.cache import Cache
+from stores.cachechecks import check_plan
 from stores.cachekeys import ROW_INPUTS, plan_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
+from student.views import plan_views
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def facts(data):
 def plan(data, facts):
     """A function that plans a cache of two teachers, with something changed."""
 
-    def plan(data=data, *, splits=("train",), teachers=("id", "ood"), **changes):
+    def plan(data=data, *, splits=("train",), teachers=("id", "ood"), views=0, **changes):
         how = {"dtype": "float32", "codec": "raw", "precision": "float32"}
         how |= {name: changes.pop(name) for name in [*changes] if name in how}
         first = {**facts, **changes, "word_file": data.word_file}
@@ -48,7 +50,8 @@ def plan(data, facts):
         both = {teachers[0]: (first, "seal 1")}
         if len(teachers) > 1:
             both[teachers[1]] = ({**second, "word_file": data.word_file}, "seal 2")
-        return plan_cache(data, both, splits=splits, **how)
+        moved = plan_views(data, views) if views else None
+        return plan_cache(data, both, splits=splits, views=moved, **how)
 
     return plan
 
@@ -320,3 +323,49 @@ def test_planted_pairs_sort_by_split_and_id(plan):
     )
 
     assert list(zip(samples.splits, samples.ids, strict=True)) == expected
+
+
+def other_raw_row(data):
+    raw = np.array(data.raw)
+    raw.view(np.uint16)[data.raw_ends[data.table.video[first_train(data)]] - 1, 0] ^= 1
+    return replace(data, raw=raw)
+
+
+def test_views_leave_the_arrays_that_are_there(plan):
+    """With views a cache has another key but the same arrays, and a view more changes no view."""
+    none, two, three = plan(), plan(views=2), plan(views=3)
+
+    assert len({none.key, two.key, three.key}) == 3
+    assert {name: two.arrays[name] for name in none.arrays} == none.arrays
+    assert {name: three.arrays[name] for name in two.arrays} == two.arrays
+    assert len({array.key for array in three.arrays.values()}) == 2 * (1 + 3)
+    assert two.chunk_rows == none.chunk_rows
+
+
+@pytest.mark.parametrize("edit", [other_timestamp, other_duration, other_raw_row])
+def test_views_depend_on_the_moment_and_the_raw_rows(edit, data, plan):
+    """What moves a moment, or is moved, changes the views in its chunk and not the plain arrays."""
+    before, after = plan(views=2), plan(edit(data), views=2)
+
+    for name, array in before.arrays.items():
+        assert (array == after.arrays[name]) == ("views" not in name)
+        same = [a == b for a, b in zip(before.rows_of(name), after.rows_of(name), strict=True)]
+        assert same == [name in ("id", "ood"), True, True]
+
+
+def test_changed_moments_are_named(data, plan, tmp_path):
+    """A cache with views of other raw rows is refused though the grid is the same."""
+    with pytest.raises(RefkdError, match=r"made from other inputs: moments \(was "):
+        check_plan(as_cache(plan(views=1), tmp_path), plan(other_raw_row(data), views=1))
+
+
+def test_code_that_moves_otherwise_makes_other_views(plan, monkeypatch):
+    """Its version is part of the views' keys alone."""
+    before = plan(views=1)
+    monkeypatch.setattr("student.views.VERSION", 2)
+    after = plan(views=1)
+
+    assert {n for n in before.arrays if before.arrays[n].key != after.arrays[n].key} == {
+        "id/views/1",
+        "ood/views/1",
+    }

@@ -15,11 +15,13 @@ from untrained import save_teacher
 
 from pipeline.cache import cache
 from pipeline.costs import read_costs
-from stores.cache import check_cache, open_cache
+from stores.cache import open_cache
+from stores.cachechecks import check_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from student.forward import model_logits
 from student.model import load_model
+from student.views import plan_views
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,49 @@ def test_workers_and_threads_move_no_bit(built, data_folder, teachers, tmp_path)
 
     assert all_bytes(two) == all_bytes(built)
     assert all_bytes(other) == all_bytes(built)
+
+
+def test_views_beside_what_is_there(built, data, data_folder, teachers, tmp_path):
+    """Views added to a cache ask about the views alone; labels and seeds stand beside them."""
+    shutil.copytree(built.parent, tmp_path / "out")
+    two = cache(data_folder, tmp_path / "out", teachers=teachers, views=2, device="cpu")
+    three = cache(data_folder, tmp_path / "out", teachers=teachers, views=3, device="cpu")
+    plain, opened, views = open_cache(built), open_cache(three), plan_views(data, 3)
+
+    assert [read_costs(folder)["cache"]["rows"] for folder in (two, three)] == [2 * 192, 192]
+    assert opened.teachers == plain.teachers
+    assert opened.num_views == 3
+    for name in plain.teachers:
+        array = f"teachers/{name}/logits/c/0/0/0"
+        assert (three / array).stat().st_ino == (
+            tmp_path / "out" / built.name / array
+        ).stat().st_ino
+        assert opened.logits(f"{name}/views/3").shape == (96, 2, 16)
+    for view in (1, 2, 3):
+        np.testing.assert_array_equal(opened.view_gt(view), views.gt_VN2[view - 1])
+        np.testing.assert_array_equal(opened.view_seeds(view), views.seeds_VN[view - 1])
+    assert (
+        all_bytes(cache(data_folder, tmp_path / "w", teachers=teachers, views=3, workers=2))[
+            "manifest.json"
+        ]
+        == (three / "manifest.json").read_bytes()
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [
+        (
+            {"views": 1, "splits": ("train", "val")},
+            "split train alone, got train, val; cache other",
+        ),
+        ({"views": -1}, "views must be at least 0, got -1"),
+    ],
+)
+def test_views_of_other_splits(how, text, data_folder, teachers, tmp_path):
+    """Only training pairs are moved; nobody's test is."""
+    with pytest.raises(RefkdError, match=text):
+        cache(data_folder, tmp_path, teachers=teachers, **how)
 
 
 def test_cost_counts_what_was_forwarded(data_folder, teachers, tmp_path):

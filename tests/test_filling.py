@@ -311,3 +311,29 @@ def test_logits_by_row(tmp_path):
     logits = open_cache(build(tmp_path, PLAN)).logits("ood")
 
     np.testing.assert_array_equal(logits[[0, 31, 32, 299]], expected("ood", PLAN)[[0, 31, 32, 299]])
+
+
+def test_views_are_arrays_like_the_others(tmp_path, caplog):
+    """Stopped in a view it goes on there; views more, or none, ask nothing about the others again."""
+    plan, out, ask = make_plan(views=2), tmp_path / "out", Ask(tmp_path / "notes")
+    stopped = Ask(tmp_path / "notes", trouble={("ood/views/1", 96): "nan"})
+    with pytest.raises(
+        RefkdError, match=r"teacher ood, view 1 says nan of sample video050#1, expected a finite"
+    ):
+        build(out, plan, stopped)
+    folder = build(out, plan, ask)
+    asked = ask.asked()
+
+    assert len(asked) - len(set(asked)) == 1  # the one that it was stopped in
+    assert len(set(asked)) == 6 * 10
+    assert all_bytes(folder) == all_bytes(build(tmp_path / "whole", plan))
+
+    three, none = build(out, make_plan(views=3), ask), build(out, make_plan(), ask)
+    more = ask.asked()[len(asked) :]
+
+    assert {array for array, _ in more} == {"id/views/3", "ood/views/3"}
+    assert len(more) == 2 * 10
+    assert (
+        open_cache(three).logits("id/views/2").tobytes() == expected("id/views/2", plan).tobytes()
+    )
+    assert all_bytes(none) == all_bytes(build(tmp_path / "none", make_plan()))

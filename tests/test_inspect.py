@@ -81,7 +81,7 @@ def test_cache(cache_folder, data):
     assert facts["splits"] == {"train": {"pairs": 96}}
     assert facts["teachers"].keys() == {"id", "ood"}
     assert facts["logits"] == "float32 [96, 2, 16]"
-    assert facts["chunks per teacher"] * facts["rows per chunk"] == 96
+    assert facts["chunks per array"] * facts["rows per chunk"] == 96
 
 
 def test_damaged_chunk_is_named(cache_folder, tmp_path):

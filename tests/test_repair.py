@@ -3,7 +3,7 @@
 import pytest
 from planned import Ask, all_bytes, build, make_plan, said
 
-from stores.cache import open_cache
+from stores.cache import open_cache, read_cache
 from stores.errors import RefkdError
 
 PLAN = make_plan()
@@ -87,3 +87,18 @@ def test_another_cache_under_the_name(folder, tmp_path):
     other.rename(folder)
     with pytest.raises(RefkdError, match=r"id: teacher weights \(was retrained, now id\)"):
         build(folder.parent, PLAN)
+
+
+def test_views_come_back(tmp_path, ask):
+    """Logits, labels and seeds of views are restored like everything else."""
+    plan = make_plan(views=2)
+    folder = build(tmp_path / "out", plan)
+    whole = all_bytes(folder)
+    for name in ("teachers/id/views/2/c/3/0/0", "samples/views/1/seed/c/0", "zarr.json"):
+        (folder / name).write_bytes(b"damaged")
+    message = r"chunk 3 of teacher id, view 2 \(samples video048#0 to video063#1\) is damaged"
+    with pytest.raises(RefkdError, match=message):
+        read_cache(folder).logits("id/views/2")
+
+    assert all_bytes(build(folder.parent, plan, ask)) == whole
+    assert ask.asked() == [("id/views/2", 96)]

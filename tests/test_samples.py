@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.samples import Samples, decode_ids, encode_ids, sample_arrays
+from stores.samples import Samples, Views, decode_ids, encode_ids, sample_arrays
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
@@ -52,3 +52,15 @@ def test_few_files(count):
     specs, _ = sample_arrays(samples)
 
     assert {spec.num_chunks for spec in specs.values()} == {1 if count == 65_536 else 2}
+
+
+def test_views():
+    """Each view has labels and 63-bit seeds beside the table, counted from 1."""
+    gt_VN2 = np.array([[[0, 1]], [[1, 2]]])
+    views = Views(1, gt_VN2, np.array([[2**62], [7]]))
+    specs, values = sample_arrays(Samples(["a"], ["train"], np.ones(1), np.zeros((1, 2)), views))
+
+    assert values["samples/views/2/gt"].tolist() == [[1, 2]]
+    assert values["samples/views/1/seed"].tolist() == [2**62]
+    assert specs["samples/views/1/seed"].dtype == "int64"
+    assert specs.keys() == values.keys()

@@ -68,7 +68,7 @@ def test_units_hold_whole_blocks():
     """With chunks of 32 rows and blocks of 128, units are 128 rows and name their missing chunks."""
     units = make_units(make_plan(), {"id": [1, 2, 9], "ood": []}, block_rows=128)
 
-    assert [(u.teacher, u.lo, u.hi, u.chunks) for u in units] == [
+    assert [(u.array, u.lo, u.hi, u.chunks) for u in units] == [
         ("id", 0, 128, (1, 2)),
         ("id", 256, 300, (9,)),
     ]

@@ -38,14 +38,14 @@ def folder(built, tmp_path):
     return tmp_path / "cache"
 
 
-def forge(folder, *, add=0.0, built=None):
+def forge(folder, *, add=0.0, built=None, file=CHUNK):
     """Change a chunk or where it was made, with every digest and the seal made to fit."""
-    data = bytearray((folder / CHUNK).read_bytes())
+    data = bytearray((folder / file).read_bytes())
     logits = np.frombuffer(data, np.float32, count=32 * 2 * 16)
     logits[300] += add
-    (folder / CHUNK).write_bytes(data)
+    (folder / file).write_bytes(data)
     manifest = json.loads((folder / MANIFEST).read_bytes())
-    manifest["files"][CHUNK]["sha256"] = bytes_digest(bytes(data))
+    manifest["files"][file]["sha256"] = bytes_digest(bytes(data))
     if built is not None:
         manifest["arrays"]["ood"]["built"] = built
     text = json.dumps(manifest).encode()
@@ -79,6 +79,18 @@ def test_choices(how, data_folder, teachers, tmp_path):
     found = verify(folder, data_folder, teachers=teachers, device="cpu")
 
     assert all(one["same_bits"] for one in found["teachers"].values())
+
+
+def test_views_are_asked_about_again(data_folder, teachers, tmp_path):
+    """Views are moved and asked about anew, and compared like the pairs as they are."""
+    folder = cache(data_folder, tmp_path, teachers=teachers, views=1, device="cpu")
+    found = verify(folder, data_folder, teachers=teachers, device="cpu")["teachers"]
+
+    assert found.keys() == {"id", "id, view 1", "ood", "ood, view 1"}
+    assert all(one["same_bits"] and one["rows"] == 96 for one in found.values())
+    forge(folder, add=1e-5, file="teachers/ood/views/1/c/1/0/0")
+    with pytest.raises(RefkdError, match="teacher ood, view 1 now says"):
+        verify(folder, data_folder, teachers=teachers, device="cpu")
 
 
 def test_damaged_files_are_counted(folder, data_folder, teachers):

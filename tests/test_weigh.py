@@ -51,6 +51,26 @@ def test_cross_entropies(folder):
         )
 
 
+def test_views_are_weighed_against_their_own_labels(tmp_path):
+    """What a teacher says of a view is compared with where the moment stands in it."""
+    folder = build(tmp_path, make_plan(views=2))
+    weigh(folder)
+    cache = open_cache(folder)
+    weights = open_weights(cache)
+    train = np.asarray(cache.splits) == "train"
+
+    assert list(weights.ce) == cache.arrays
+    assert len(cache.arrays) == 6
+    for view in (1, 2):
+        array = f"ood/views/{view}"
+        expected = ground_truth_ce(cache.logits(array), cache.clips, cache.view_gt(view))
+        np.testing.assert_array_equal(weights.ce[array], expected)
+        np.testing.assert_allclose(
+            weights.means["train"][array], expected[train].mean(axis=0), rtol=1e-5
+        )
+    assert (cache.view_gt(1) != cache.gt).any()
+
+
 @pytest.mark.parametrize("codec", ["zstd", "shuffle-lz4"])
 def test_codec_moves_no_bit(codec, tmp_path, folder):
     """Compressed chunks give the same cross-entropies."""
