@@ -62,7 +62,6 @@ class Distillation:
         self.weights_NKB, self.views = weights_NKB, views
         self.num_rows = len(rows.ids)
         self.num_batches = math.ceil(self.num_rows / recipe.batch)
-        self.num_warm = math.ceil(round(recipe.warmup * recipe.epochs, 9))
         self.validation = Validation(data)
         self.observed = Observations(recipe.teachers)
 
@@ -101,7 +100,7 @@ class Distillation:
         terms: dict[str, Tensor] = {}
         if recipe.teachers:
             side_logits, temperature = outputs.side_logits_NKBT, recipe.temperature
-            targets_NBT = self._targets(batch, side_logits, warm=epoch < self.num_warm)
+            targets_NBT = self._targets(batch, side_logits, warm=epoch < recipe.num_warm)
             kl_N = span_kl(outputs.logits_NBT, targets_NBT, mask_NT, temperature=temperature)
             terms["kl"] = kl_N.mean()
             if side_logits is not None:

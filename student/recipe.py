@@ -1,5 +1,6 @@
 """Recipe: every knob of a student run, with its default, its one-line help and its valid values."""
 
+import math
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
@@ -107,6 +108,11 @@ class Recipe:
                 "side-weight 0 removes the side branches that rectify "
                 f"{self.rectify} and re-weighting read; give --rectify none --no-reweight as well"
             )
+
+    @property
+    def num_warm(self) -> int:
+        """How many epochs are taught by eq. 5, rounded up."""
+        return math.ceil(round(self.warmup * self.epochs, 9))  # 0.07 * 100 is 7.000000000000001
 
     @property
     def needs_side_branches(self) -> bool:

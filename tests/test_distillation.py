@@ -71,17 +71,6 @@ def test_ground_truth_weight_scales_the_cross_entropy(make_task):
     np.testing.assert_allclose(found, [expected.item(), 3 * expected.item()], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("warmup", "epochs", "warm"),
-    [(0.2, 100, 20), (0.2, 12, 3), (0.0, 10, 0), (1.0, 10, 10), (0.07, 100, 7)],
-)
-def test_warm_up_lasts_a_fraction_of_the_epochs(make_task, warmup, epochs, warm):
-    """ceil(warmup x epochs) epochs; 0 means none."""
-    task = make_task(dataclasses.replace(RECIPE, warmup=warmup, epochs=epochs))
-
-    assert task.num_warm == warm
-
-
 def test_warm_up_ends_rectification_begins(make_task):
     """The targets of the last warm epoch are eq. 5's mixture, those of the next one are not."""
     task = make_task(dataclasses.replace(RECIPE, warmup=0.5))
@@ -89,7 +78,9 @@ def test_warm_up_ends_rectification_begins(make_task):
     mixture = batch.teacher_logits_NKBT.softmax(dim=-1).mean(dim=1)
     side = task.network(batch.inputs).side_logits_NKBT.detach()
 
-    warm, later = (task._targets(batch, side, warm=epoch < task.num_warm) for epoch in (4, 5))
+    warm, later = (
+        task._targets(batch, side, warm=epoch < task.recipe.num_warm) for epoch in (4, 5)
+    )
     torch.testing.assert_close(warm, mixture)
     assert not torch.allclose(later, mixture, atol=0.01)
 

@@ -129,3 +129,12 @@ def test_json_of_another_version():
 
     with pytest.raises(RefkdError, match=re.escape("knows: colour, tau")):
         recipe_from_json(values)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "epochs", "warm"),
+    [(0.2, 100, 20), (0.2, 12, 3), (0.0, 10, 0), (1.0, 10, 10), (0.07, 100, 7)],
+)
+def test_warm_up_lasts_a_fraction_of_the_epochs(warmup, epochs, warm):
+    """ceil(warmup x epochs) epochs; 0 means none."""
+    assert Recipe(warmup=warmup, epochs=epochs).num_warm == warm
