@@ -12,12 +12,14 @@ TEACHERS ?= teachers
 CACHES ?= caches
 RUNS ?= runs
 REPORT ?= report.html
+export QUERY # as it is: a question may hold any character
 TABLE ?= 3
 NAMED = --teacher id=$(TEACHERS)/id --teacher ood=$(TEACHERS)/ood
 # Caches and runs are named by digests; `make cache` and `make distill` note the last one.
 CACHE ?= $(shell cat $(CACHES)/.last)
 MODEL ?= $(shell cat $(RUNS)/.last)
 
+.NOTPARALLEL: # each stage reads what the one before it wrote
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill ablate evaluate predict score report
 
@@ -67,7 +69,7 @@ teach: setup ## Train both teachers on DATA= into TEACHERS=
 	$(REFKD) teach $(DATA) $(TEACHERS)/id --bias id $(TEACH_ARGS) && $(REFKD) teach $(DATA) $(TEACHERS)/ood --bias ood $(TEACH_ARGS)
 
 cache: setup ## Write what TEACHERS= say about DATA= into CACHES=
-	mkdir -p $(CACHES) && $(REFKD) cache $(DATA) $(CACHES) $(NAMED) $(CACHE_ARGS) > $(CACHES)/.last && cat $(CACHES)/.last
+	mkdir -p $(CACHES) && $(REFKD) cache $(DATA) $(CACHES) $(NAMED) $(CACHE_ARGS) > $(CACHES)/.new && mv $(CACHES)/.new $(CACHES)/.last && cat $(CACHES)/.last
 
 weigh: setup ## Write the introspective weights of CACHE= (the last one)
 	$(REFKD) weigh $(CACHE) $(WEIGH_ARGS)
@@ -76,7 +78,7 @@ verify: setup ## Forward some rows of CACHE= again and compare
 	$(REFKD) verify $(CACHE) $(DATA) $(NAMED) $(VERIFY_ARGS)
 
 distill: setup ## Train a student on DATA= from CACHE= into RUNS=
-	mkdir -p $(RUNS) && $(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS) > $(RUNS)/.last && cat $(RUNS)/.last
+	mkdir -p $(RUNS) && $(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS) > $(RUNS)/.new && mv $(RUNS)/.new $(RUNS)/.last && cat $(RUNS)/.last
 
 ablate: setup ## Train every row of TABLE= from CACHE= (one or more) into RUNS= and compare
 	$(REFKD) ablate $(DATA) $(CACHE) $(RUNS) --table $(TABLE) $(NAMED) $(ABLATE_ARGS)
@@ -85,7 +87,7 @@ evaluate: setup ## Score MODEL= (the last run) on DATA=
 	$(REFKD) evaluate $(MODEL) $(DATA) $(EVALUATE_ARGS)
 
 predict: setup ## Find QUERY= in the video FEATURES= of DURATION= seconds with MODEL=
-	$(REFKD) predict $(MODEL) --features $(FEATURES) --duration $(DURATION) --query '$(QUERY)' $(PREDICT_ARGS)
+	$(REFKD) predict $(MODEL) --features $(FEATURES) --duration $(DURATION) --query "$$QUERY" $(PREDICT_ARGS)
 
 score: setup ## Score PREDICTIONS= against ANNOTATIONS=
 	$(REFKD) score $(PREDICTIONS) $(ANNOTATIONS) $(SCORE_ARGS)

@@ -1,6 +1,7 @@
 """Options that commands share, and the options that the fields of a Recipe become."""
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
@@ -15,10 +16,22 @@ from student.recipe import RECIPES, Recipe
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 
-PATH: click.Path = click.Path(path_type=Path)
+
+class Place(click.Path):
+    """A path that has a last name, as everything does that we write beside: `.` is spelled out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        path = path if path.name not in ("", "..") else path.resolve()
+        if not path.name:
+            self.fail(f"{path} has no name to write beside; give a folder below it", param, ctx)
+        return path
 
 
-class Named(click.ParamType[tuple[str, Path]]):
+PATH = Place()
+
+
+class Named(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """A name and a path, written NAME=PATH."""
 
     name = "named path"

@@ -4,6 +4,8 @@
                      such as device, threads, rows; peak_gpu_bytes where a GPU was used
 """
 
+import json
+import logging
 import resource
 import sys
 import time
@@ -12,8 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from stores.files import read_json, write_json
+from stores.files import write_json
 
+log = logging.getLogger("refkd")
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -34,14 +37,17 @@ def measured(folder: Path, stage: str, **told: Any) -> Iterator[dict[str, Any]]:
 
 
 def read_costs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what is noted of the stages that wrote a folder, by stage; {} if nothing is.
-
-    Raises RefkdError if the note is damaged.
-    """
+    """Return what is noted of the stages that wrote a folder, by stage; {} if nothing readable is."""
     path = _place(folder)
-    if not path.is_file():
+    try:
+        costs = json.loads(path.read_bytes())
+    except FileNotFoundError:
         return {}
-    costs: dict[str, dict[str, Any]] = read_json(path, repair="delete it: only a report reads it")
+    except ValueError:
+        costs = None
+    if not isinstance(costs, dict):  # no reason to lose what took hours
+        log.warning("%s is damaged, and what it noted of earlier stages is left out", path)
+        return {}
     return costs
 
 

@@ -8,7 +8,7 @@ from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.fingerprints import SHORT, digest
 from stores.models import is_finished
-from student.recipe import Recipe, recipe_json
+from student.recipe import Recipe, backbone_version, recipe_json
 from student.views import VERSION
 
 
@@ -31,7 +31,12 @@ def distill(
         raise RefkdError(f"{data} has no train split; prepare it with training annotations")
     views = VERSION if recipe.augment == "views" else None
     check_cache(logits, data=dataset, teachers=recipe.teachers, views=views)
-    inputs = {"recipe": recipe_json(recipe), "cache": logits.key, "data": dataset.seal}
+    inputs = {
+        "recipe": recipe_json(recipe),
+        "cache": logits.key,
+        "data": dataset.seal,
+        "backbone_version": backbone_version(recipe.backbone),
+    }
     folder = runs / digest(inputs)[:SHORT]
     if is_finished(folder, inputs):
         return folder

@@ -9,7 +9,7 @@ from stores.dataset import DataSet, open_dataset
 from stores.errors import RefkdError
 from stores.models import check_fit
 from stores.predictions import Prediction, write_predictions
-from student.floors import floors
+from student.floors import Span, fit_spans, floors_of
 from student.forward import resolve_device
 from student.model import Model, load_model
 from student.retrieval import retrieve, score_pairs
@@ -40,7 +40,10 @@ def evaluate(
     if asked.facts["data"] != dataset.seal:
         log.warning("%s was trained on other data than %s", model, data)
     chosen = choose_splits(dataset, splits)
-    found = {split: _split_scores(asked, dataset, split, device=device) for split in chosen}
+    if predictions is not None:
+        _check_ids(dataset, chosen)
+    fitted = fit_spans(dataset.pairs["train"]) if dataset.pairs.get("train") else {}
+    found = {split: _split_scores(asked, dataset, split, fitted, device=device) for split in chosen}
     if predictions is not None:
         write_predictions(predictions, [row for _, rows in found.values() for row in rows])
     moved = MovedSplit(dataset) if VAL in chosen else None
@@ -51,7 +54,7 @@ def evaluate(
         "cache": asked.facts.get("cache"),
         "simulated": dataset.simulated,
         "splits": {split: scores for split, (scores, _) in found.items()},
-        **({} if moved is None else {MOVED: _moved_scores(asked, dataset, moved, device=device)}),
+        **({} if moved is None else {MOVED: _moved_scores(asked, moved, fitted, device=device)}),
     }
 
 
@@ -61,11 +64,26 @@ def choose_splits(dataset: DataSet, splits: Sequence[str]) -> list[str]:
     for split in splits:
         if split not in there:
             raise RefkdError(f"unknown split {split}; {dataset.folder} has {', '.join(there)}")
-    return list(splits) or [split for split in there if split != "train"]
+    chosen = list(splits) or [split for split in there if split != "train"]
+    if not chosen:
+        raise RefkdError(f"{dataset.folder} has no split but train; give --split train to score it")
+    return chosen
+
+
+def _check_ids(dataset: DataSet, splits: Sequence[str]) -> None:
+    """Raise RefkdError if two splits share an id, since one file could not tell them apart."""
+    owner: dict[str, str] = {}
+    for split in splits:
+        for pair in dataset.pairs[split]:
+            if owner.setdefault(pair.id, split) != split:
+                raise RefkdError(
+                    f"qid {pair.id} is in {owner[pair.id]} and in {split}, so one file of "
+                    "predictions cannot hold both; evaluate them apart with --split"
+                )
 
 
 def _split_scores(
-    model: Model, dataset: DataSet, split: str, *, device: str
+    model: Model, dataset: DataSet, split: str, fitted: dict[str, Span], *, device: str
 ) -> tuple[dict[str, Any], list[Prediction]]:
     """Return the scores of one split with its floors, and the prediction of every pair."""
     pairs, rows = dataset.pairs[split], dataset.rows(split)
@@ -75,15 +93,17 @@ def _split_scores(
         for pair, (start, end), chance in zip(pairs, spans.tolist(), chances.tolist(), strict=True)
     ]
     scores: dict[str, Any] = dict(score_pairs(spans, pairs))
-    scores["floors"] = floors(dataset.pairs.get("train"), pairs)
+    scores["floors"] = floors_of(fitted, pairs)
     return scores, predicted
 
 
 def _moved_scores(
-    model: Model, dataset: DataSet, moved: MovedSplit, *, device: str
+    model: Model, moved: MovedSplit, fitted: dict[str, Span], *, device: str
 ) -> dict[str, Any]:
     """Return the scores of the val pairs with their moments moved, with their own floors."""
-    spans, _ = retrieve(model.network, dataset, moved.rows, device=device, features=moved.features)
+    spans, _ = retrieve(
+        model.network, moved.data, moved.rows, device=device, features=moved.features
+    )
     scores: dict[str, Any] = dict(score_pairs(spans, moved.pairs))
-    scores["floors"] = floors(dataset.pairs.get("train"), moved.pairs)
+    scores["floors"] = floors_of(fitted, moved.pairs)
     return scores

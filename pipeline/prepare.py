@@ -12,6 +12,7 @@ from stores.dataset_writer import (
     check_inputs,
     data_lock,
     existing_manifest,
+    note_words_path,
     pair_digests,
     write_dataset,
 )
@@ -64,6 +65,7 @@ def prepare(
             videos = {pair.video for some in pairs.values() for pair in some}
             before = {**manifest["inputs"], "features": manifest["features"]}
             check_inputs(out, before, {**inputs, "features": rows_digest(source, videos)})
+            note_words_path(out, word_file)  # it may have moved
             _log.info("%s is already prepared from these inputs", out)
             return out
         with measured(out, "prepare", rows=sum(map(len, pairs.values()))):

@@ -112,11 +112,7 @@ class DataSet:
     @property
     def word_file(self) -> dict[str, Any]:
         """Name, sha256, width and last known path (None if packaged) of the word vectors."""
-        try:
-            path = json.loads((self.folder / WORDS_PATH).read_bytes())
-        except (OSError, ValueError):
-            path = None
-        return {**self.manifest["word_file"], "path": path}
+        return {**self.manifest["word_file"], "path": read_words_path(self.folder)}
 
     def rows(self, *splits: str) -> Rows:
         """Return the pairs of these splits (of all, if none is named), sorted by (split, id).
@@ -137,6 +133,15 @@ class DataSet:
 
     def _splits(self) -> str:
         return ", ".join(self.pairs)
+
+
+def read_words_path(folder: Path) -> str | None:
+    """Return where the word vectors of a data set or a model lay; None if packaged or not known."""
+    try:
+        path: str | None = json.loads((folder / WORDS_PATH).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return path
 
 
 def open_dataset(folder: Path) -> DataSet:

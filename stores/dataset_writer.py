@@ -141,8 +141,13 @@ def write_dataset(
             "defects": defects,
         }
         seal_folder(folder, written)
-        write_json(folder / WORDS_PATH, words.path and str(Path(words.path).resolve()))
+        note_words_path(folder, words)
     return out
+
+
+def note_words_path(folder: Path, words: WordFile) -> None:
+    """Note, outside the seal, where the word vectors lie, so that `predict` finds them."""
+    write_json(folder / WORDS_PATH, words.path and str(Path(words.path).resolve()))
 
 
 @contextmanager

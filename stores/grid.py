@@ -65,7 +65,7 @@ def clip_span(
     start, end, duration, clips = np.broadcast_arrays(
         *(np.asarray(value, np.float64) for value in (start_s, end_s, duration_s, num_clips))
     )
-    start = np.maximum(start, 0.0)[..., None, None]
+    start = np.clip(start, 0.0, duration)[..., None, None]
     end = np.minimum(end, duration)[..., None, None]
     duration, m = duration[..., None, None], clips[..., None, None].astype(np.int64)
     # IoU only falls as an edge leaves the moment's own, so the best edges are next to it; one

@@ -1,6 +1,7 @@
 """Model folders as they lie on disk; the weights themselves are read by student/model.py.
 
 FOLDER/model.safetensors   every parameter and buffer
+FOLDER/folds/<i>.safetensors   the same, fitted without fold i, if a teacher is cross-fitted
 FOLDER/manifest.json       facts: kind (teacher or student), shape of the network, data, history
 FOLDER/manifest.sha256     the seal: SHA-256 of manifest.json
 """
@@ -11,7 +12,7 @@ from typing import Any
 
 from stores.dataset import DataSet
 from stores.errors import RefkdError
-from stores.files import MANIFEST, describe_change, read_seal
+from stores.files import MANIFEST, describe_change, read_seal, read_sealed
 
 log = logging.getLogger("refkd")
 FORMAT = "refkd-model"
@@ -36,9 +37,10 @@ def read_facts(folder: Path) -> tuple[dict[str, Any], str]:
 def is_finished(folder: Path, inputs: dict[str, Any]) -> bool:
     """Return whether a folder already holds the model of these inputs.
 
-    Raises RefkdError, naming what changed, if it holds another one or something else.
+    Raises RefkdError, naming what changed, if it holds another one or something else, or if a
+    file of it is damaged.
     """
-    if not folder.exists():
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     facts, _ = read_facts(folder)
     if facts["inputs"] != inputs:
@@ -46,6 +48,8 @@ def is_finished(folder: Path, inputs: dict[str, Any]) -> bool:
         raise RefkdError(
             f"{folder} holds a model of other inputs: {change}; choose another folder or delete it"
         )
+    for name in facts["files"]:
+        read_sealed(folder, name, facts, repair=f"delete {folder} and run the same command again")
     log.info("%s is already complete", folder)
     return True
 

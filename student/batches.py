@@ -51,8 +51,17 @@ def respelling(written: str, known: str) -> npt.NDArray[np.int64]:
 class Gatherer:
     """Gathers the inputs of chosen rows: features from the memory map, words from the table."""
 
-    def __init__(self, data: DataSet, rows: Rows, *, characters: str, device: str) -> None:
+    def __init__(
+        self,
+        data: DataSet,
+        rows: Rows,
+        *,
+        characters: str,
+        device: str,
+        most_words: int | None = None,
+    ) -> None:
         self.data, self.rows, self.device = data, rows, device
+        self.words_NL = rows.words[:, :most_words]  # a network reads no longer queries than it knew
         self.table = WordTable(data.lexicon, data.characters, characters)
 
     def inputs(self, index_N: npt.NDArray[np.intp], *, trim: bool = False) -> Inputs:
@@ -68,7 +77,7 @@ class Gatherer:
         self, index_N: npt.NDArray[np.intp], features_NTD: Tensor, *, trim: bool = False
     ) -> Inputs:
         """Return the inputs of rows index_N with these features in place of their own."""
-        words_NL = torch.from_numpy(self.rows.words[index_N].astype(np.int64))
+        words_NL = torch.from_numpy(self.words_NL[index_N].astype(np.int64))
         if trim:
             words_NL = words_NL[:, : int((words_NL != 0).sum(dim=1).max())]
         clips_N = torch.from_numpy(self.rows.clips[index_N].astype(np.int64))
@@ -80,8 +89,8 @@ class Gatherer:
         return Inputs(features_NTD, mask_NT, vectors, known, chars, words).to(self.device)
 
     def gt(self, index_N: npt.NDArray[np.intp]) -> Tensor:
-        """Return the ground-truth clips of rows index_N, [N, 2] int64, on the device."""
-        return torch.from_numpy(self.rows.gt[index_N].astype(np.int64)).to(self.device)
+        """Return the ground-truth clips of rows index_N, [N, 2] int64, on the CPU."""
+        return torch.from_numpy(self.rows.gt[index_N].astype(np.int64))
 
 
 def epoch_order(num_rows: int, batch: int, *, seed: int, epoch: int) -> list[npt.NDArray[np.intp]]:

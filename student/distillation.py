@@ -82,7 +82,7 @@ class Distillation:
         probability = self.recipe.augment_prob
         taught = Taught(
             self.gatherer.features(index_N),
-            self.gatherer.gt(index_N).cpu(),
+            self.gatherer.gt(index_N),
             self.logits_NKBT[index_N].float(),
             self.weights_NKB[index_N],
         )

@@ -100,5 +100,7 @@ class Network(nn.Module):
         inputs = inputs._replace(features_NTD=features_NTD * inputs.clips_NT[..., None])
         encoded = self.backbone(inputs, self.embed(inputs))
         logits_NBT = self.predict(encoded.blended_NTH, inputs.clips_NT)
-        side = [branch(encoded.blended_NTH, inputs.clips_NT) for branch in self.side]
+        with torch.random.fork_rng(enabled=self.training and len(self.side) > 0):
+            # what side branches draw must not move the masks of the rest
+            side = [branch(encoded.blended_NTH, inputs.clips_NT) for branch in self.side]
         return Outputs(logits_NBT, encoded, torch.stack(side, dim=1) if side else None)

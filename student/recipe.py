@@ -1,7 +1,10 @@
 """Recipe: every knob of a student run, with its default, its one-line help and its valid values."""
 
 import math
+import re
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from stores.errors import RefkdError
@@ -158,6 +161,16 @@ def recipe_from_json(values: dict[str, Any]) -> Recipe:
             f"recipe has other fields than this version of refkd knows: {', '.join(odd)}"
         )
     return Recipe(**{**values, "teachers": tuple(values["teachers"])})
+
+
+def backbone_version(name: str) -> int:
+    """Return the number of a backbone's code version, read from its file: importing it needs torch."""
+    spec = find_spec(BACKBONES[name].partition(":")[0])
+    assert spec is not None, f"backbone {name} has no module"
+    assert spec.origin is not None, f"backbone {name} has no file"
+    found = re.search(r"^VERSION = (\d+)", Path(spec.origin).read_text(), re.MULTILINE)
+    assert found is not None, f"the file of backbone {name} holds no VERSION"
+    return int(found[1])
 
 
 assert all(knob.default is not MISSING for knob in fields(Recipe)), "every knob has a default"

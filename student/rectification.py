@@ -9,7 +9,7 @@ from torch import Tensor
 
 from student.spans import decode_spans, masked_log_softmax, masked_softmax, span_iou_clips
 
-LEAST_CE = 1e-6  # bounds the affinity to a teacher that its branch matches without doubt
+LEAST_AFFINITY_CE = 1e-6  # bounds the affinity to a teacher that its branch matches without doubt
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def affinity(teacher_probs_NKBT: Tensor, side_logits_NKBT: Tensor, mask_NT: Tens
     """
     log_side = masked_log_softmax(side_logits_NKBT, mask_NT)
     ce_NKB = -(teacher_probs_NKBT.float() * log_side).sum(dim=-1)
-    return ce_NKB.clamp(min=LEAST_CE).reciprocal().sum(dim=-1)
+    return ce_NKB.clamp(min=LEAST_AFFINITY_CE).reciprocal().sum(dim=-1)
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ class MovedSplit:
     """The pairs of a split, each with its moment at a uniform place: the same in every run."""
 
     def __init__(self, data: DataSet, split: str = VAL) -> None:
-        self.rows, pairs = data.rows(split), data.pairs[split]
+        self.data, self.rows, pairs = data, data.rows(split), data.pairs[split]
         self._mover = Mover(data, self.rows, pairs)
         self._ids = self.rows.ids
         every_N = np.arange(len(pairs))

@@ -1,6 +1,7 @@
 """A small data set that a small network learns in seconds, made once for all tests."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from pipeline.cache import cache
+from pipeline.distill import distill
 from pipeline.teach import teach
 from pipeline.weigh import weigh
 from stores.dataset import open_dataset
@@ -74,7 +76,16 @@ def write_words(path: Path):
     return path
 
 
-def make_dataset(out: Path, words: Path, *, train=64, grid="fixed", simulated=False):
+def make_dataset(
+    out: Path,
+    words: Path,
+    *,
+    train=64,
+    grid="fixed",
+    simulated=False,
+    wordy=False,
+    shared_ids=False,
+):
     pairs = {
         "train": planted_pairs("train", train, late=False, seed=1),
         "val": planted_pairs("val", 24, late=False, seed=2),
@@ -82,6 +93,16 @@ def make_dataset(out: Path, words: Path, *, train=64, grid="fixed", simulated=Fa
         "test_ood": planted_pairs("test_ood", 24, late=True, seed=4),
     }
     source = PlantedRows([pair for some in pairs.values() for pair in some])
+    if wordy:  # sentences longer than any network here knows positions for
+        pairs = {
+            split: [replace(pair, query=f"{'very ' * 20}{pair.query}") for pair in some]
+            for split, some in pairs.items()
+        }
+    if shared_ids:
+        pairs["test_ood"] = [
+            replace(pair, id=other.id)
+            for pair, other in zip(pairs["test_ood"], pairs["test_iid"], strict=True)
+        ]
     return write_dataset(
         out,
         pairs,
@@ -158,6 +179,16 @@ def cache_folder(data_folder, teacher_folders, tmp_path_factory):
     folder = cache(data_folder, out, teachers=teacher_folders, device="cpu")
     weigh(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def runs_folder(data_folder, cache_folder, tmp_path_factory):
+    """A folder of three runs: two seeds of one recipe, and one without a warm-up."""
+    out = tmp_path_factory.mktemp("runs")
+    recipe = Recipe(hidden=16, epochs=2, batch=16, lr=3e-3)
+    for change in ({}, {"seed": 1}, {"warmup": 0.0}):
+        distill(data_folder, cache_folder, out, replace(recipe, **change), device="cpu", threads=1)
+    return out
 
 
 @pytest.fixture

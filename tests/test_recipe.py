@@ -7,7 +7,8 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 
 from stores.errors import RefkdError
-from student.recipe import Recipe, recipe_from_json, recipe_json
+from student.network import find_backbone
+from student.recipe import BACKBONES, Recipe, backbone_version, recipe_from_json, recipe_json
 
 
 def test_defaults_of_the_paper():
@@ -138,3 +139,9 @@ def test_json_of_another_version():
 def test_warm_up_lasts_a_fraction_of_the_epochs(warmup, epochs, warm):
     """ceil(warmup x epochs) epochs; 0 means none."""
     assert Recipe(warmup=warmup, epochs=epochs).num_warm == warm
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbones_version_is_read_without_importing_it(name):
+    """The number in its file is the one that its module holds."""
+    assert backbone_version(name) == find_backbone(name)[1]

@@ -235,3 +235,49 @@ def test_reversed_and_empty_moments_are_no_error(inputs):
     assert result.exit_code == 0
     assert "reversed 1" in result.stderr
     assert "zero_length 1" in result.stderr
+
+
+def test_a_question_longer_than_any_of_training(data_folder, teacher_folders, make_data, tmp_path):
+    """Data with longer queries is read as far as the network reads: no traceback."""
+    folder = make_data(tmp_path / "wordy", wordy=True)
+    result = run(
+        "evaluate", teacher_folders["id"], folder, "--split", "test_iid", "--device", "cpu"
+    )
+
+    assert result.exit_code == 0
+
+
+def test_a_damaged_finished_model_is_not_called_complete(data_folder, teacher_folders, tmp_path):
+    """The command that would train it says what to delete, so that running it again helps."""
+    copy = tmp_path / "id"
+    shutil.copytree(teacher_folders["id"], copy)
+    (copy / "model.safetensors").write_bytes(b"")
+    knobs = ["--bias", "id", "--hidden", 16, "--epochs", 3, "--batch", 16, "--lr", 3e-3]
+
+    refused(run("teach", data_folder, copy, *knobs), "model.safetensors", "damaged", "delete")
+
+
+def test_an_empty_folder_is_as_good_as_none(data_folder, tmp_path):
+    """teach writes into it."""
+    (tmp_path / "t").mkdir()
+    knobs = ["--bias", "id", "--hidden", 8, "--epochs", 1, "--batch", 48, "--device", "cpu"]
+
+    assert run("teach", data_folder, tmp_path / "t", *knobs).exit_code == 0
+    assert (tmp_path / "t" / "model.safetensors").is_file()
+
+
+def test_the_root_folder_is_no_place(data_folder):
+    """A path without a name is a usage error, not a traceback."""
+    assert run("teach", data_folder, "/", "--bias", "id").exit_code == 2
+
+
+def test_splits_that_share_ids_cannot_share_a_file(teacher_folders, make_data, tmp_path):
+    """Said before anything is computed, with the option that helps."""
+    folder = make_data(tmp_path / "shared", shared_ids=True)
+
+    refused(
+        run("evaluate", teacher_folders["id"], folder, "--predictions", tmp_path / "p.jsonl"),
+        "is in test_iid and in test_ood",
+        "--split",
+    )
+    assert not (tmp_path / "p.jsonl").exists()
