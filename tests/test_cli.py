@@ -16,7 +16,8 @@ from cli.options import named, recipe_options
 from stores.errors import RefkdError
 from student.recipe import RECIPES, TEACHER_KNOBS, Recipe
 
-HEAVY = {"torch", "zarr", "numpy", "dask", "distributed", "scipy", "h5py", "pyarrow", "safetensors"}
+HEAVY = {"torch", "zarr", "numpy", "dask", "distributed", "scipy", "h5py", "matplotlib", "pyarrow"}
+HEAVY |= {"safetensors"}
 
 
 def call(*arguments):
