@@ -117,6 +117,10 @@ class Results:
         """Return the result about this, or None."""
         return self._found.get(about_key(about))
 
+    def every(self) -> list[Result]:
+        """Return all results, by the names of their files."""
+        return list(self._found.values())
+
     def keep(self, result: Result) -> Path:
         """Write a result and return its file."""
         self._found[about_key(result["about"])] = result

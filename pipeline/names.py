@@ -1,0 +1,149 @@
+"""What students are called: rows of the tables by their recipes, and in what else they differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.ablations import TABLES, Student
+from pipeline.listing import said
+from pipeline.sources import but_seed
+from student.recipe import TEACHER_KNOBS, Recipe, recipe_json
+
+Changes = dict[str, Any]
+BIASES = {"all": ("id", "ood"), "none": (), "id": ("id",), "ood": ("ood",), "twins": ("id", "id")}
+OWN_WORDS = "RefKD"  # of a recipe that no table has
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A student's recipe as JSON, and how each of its teachers was trained, as far as is known."""
+
+    recipe: Mapping[str, Any]
+    teachers: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def changes(self) -> Changes:
+        """What the recipe changes of the paper's method, whatever the size and the teachers."""
+        default, other = recipe_json(Recipe()), {*TEACHER_KNOBS, "teachers"}
+        return {
+            name: value
+            for name, value in self.recipe.items()
+            if name not in other and value != default[name]
+        }
+
+    @property
+    def biases(self) -> tuple[str, ...]:
+        """The bias of each teacher; where it is not known, the teacher's name stands for it."""
+        return tuple(
+            str(self.teachers.get(name, {}).get("bias", name)) for name in self.recipe["teachers"]
+        )
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What the recipe says of the network and its training, whatever the method."""
+        return {name: self.recipe[name] for name in TEACHER_KNOBS if name != "seed"}
+
+
+def name_students(students: Sequence[Taught]) -> list[str]:
+    """Return a name for each of some different students, in their order.
+
+    A lone one is `student`. Of several each is called as its row in the tables, with what its
+    recipe changes besides, its size and its teachers where those are not the same for all.
+    """
+    if len(students) == 1:
+        return ["student"]
+    rows, default = [find_row(student) for student in students], recipe_json(Recipe())
+    changed = dict.fromkeys(name for student in students for name in student.changes)
+    teachers = teacher_details([student.teachers for student in students])
+    details = [
+        {name: student.recipe[name] for name in changed if name not in row.changes}
+        | student.sizes
+        | own
+        for student, row, own in zip(students, rows, teachers, strict=True)
+    ]
+    quiet = {name: default[name] for name in changed}
+    return distinguish([row.name for row in rows], details, quiet=quiet)
+
+
+def teacher_details(groups: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the settings of each group's teachers, flat, whatever their seeds.
+
+    A setting that only some groups know is off in the others that have a teacher of that name.
+
+    >>> teacher_details([{"id": {"lr": 0.1, "seed": 1}}, {"id": {"lr": 0.1, "moved": True}}, {}])
+    [{'id lr': 0.1, 'id moved': False}, {'id lr': 0.1, 'id moved': True}, {}]
+    """
+    known = {
+        (name, setting): None
+        for group in groups
+        for name in group
+        for setting in but_seed(group[name])
+    }
+    return [
+        {
+            f"{name} {setting}".strip(): group[name].get(setting, False)
+            for name, setting in known
+            if name in group
+        }
+        for group in groups
+    ]
+
+
+def distinguish(
+    names: Sequence[str], details: Sequence[Mapping[str, Any]], *, quiet: Mapping[str, Any] = {}
+) -> list[str]:
+    """Return names, each with those of its details that are not the same for all that have them.
+
+    Details at their value in `quiet` go without saying.
+
+    >>> distinguish(["a", "b"], [{"hidden": 64, "lr": 0.1}, {"hidden": 32, "lr": 0.1}])
+    ['a, hidden 64', 'b, hidden 32']
+    """
+    values: dict[str, set[str]] = {}
+    for own in details:
+        for name, value in own.items():
+            values.setdefault(name, set()).add(said(value))
+    return [
+        ", ".join(
+            [name]
+            + [
+                f"{detail.replace('_', '-')} {said(value)}"
+                for detail, value in own.items()
+                if len(values[detail]) > 1 and (detail not in quiet or value != quiet[detail])
+            ]
+        )
+        for name, own in zip(names, details, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row that some table has: its name, its place among all rows, what it changes."""
+
+    name: str
+    place: int
+    changes: Changes
+
+
+def find_row(student: Taught) -> TableRow:
+    """Return the row that a student belongs to: of those whose changes it has, the closest one."""
+    fitting = [
+        row
+        for biases, row in _rows()
+        if biases == student.biases and row.changes.items() <= student.changes.items()
+    ]
+    if fitting:
+        return max(fitting, key=lambda row: (len(row.changes), -row.place))
+    taught = ", ".join(student.recipe["teachers"]) or "nobody"
+    return TableRow(f"{OWN_WORDS} taught by {taught}", len(_rows()), {})
+
+
+def _rows() -> list[tuple[tuple[str, ...], TableRow]]:
+    default = recipe_json(Recipe())
+    found: list[tuple[tuple[str, ...], TableRow]] = []
+    for table in TABLES.values():
+        for row in table.rows:
+            if isinstance(row, Student):
+                changes = {k: v for k, v in row.changes.items() if v != default[k]}
+                found.append((BIASES[row.taught_by], TableRow(row.name, len(found), changes)))
+    return found

@@ -1,0 +1,159 @@
+"""What a report is about: models and results that differ by seed alone are one subject."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.names import Taught, distinguish, find_row, name_students, teacher_details
+from pipeline.results import About, Result, Results, data_content
+from pipeline.sources import but_seed
+from stores.dataset import DataSet
+from stores.errors import RefkdError
+from stores.files import MANIFEST
+from stores.fingerprints import SHORT, canonical_json
+from stores.models import read_facts
+from student.recipe import Recipe, recipe_json
+
+RESULTS = "results"  # where `refkd ablate` keeps them, inside a folder of runs
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model, or several asked together: what it is about, its folder, its result, or both."""
+
+    about: About  # kind, teachers, and recipe of a student, as in pipeline/results.py
+    folder: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)  # the manifest in the folder
+    result: Result | None = None
+    given: str = ""  # a teacher's name, as the user gave it
+
+    @property
+    def taught(self) -> Taught:
+        """The recipe and the teachers of a student."""
+        return Taught(recipe_json(Recipe()) | self.about["recipe"], self.about["teachers"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of the student, or of each teacher."""
+        some = [self.about["recipe"]] if "recipe" in self.about else self.about["teachers"].values()
+        return [int(how["seed"]) for how in some]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A row of the report: its name, its kind (teacher, student, average), its members by seed."""
+
+    name: str
+    kind: str
+    members: tuple[Member, ...]
+
+    @property
+    def at_hand(self) -> list[Member]:
+        """The members whose folders are there, not only their results."""
+        return [one for one in self.members if one.folder is not None]
+
+
+def find_subjects(
+    paths: Sequence[Path], teachers: Mapping[str, Sequence[Path]], data: DataSet
+) -> list[Subject]:
+    """Return teachers, then the students found in paths, then averages of teachers.
+
+    Results lie in a path or in its folder `results`; those of other data are left out. Raises
+    RefkdError if a path holds neither runs nor results, or there is no run of a student.
+    """
+    content = data_content(data)
+    results = [r for path in paths for r in _results_in(path) if r["about"]["data"] == content]
+    by_seal = {tuple(result["seals"]["models"]): result for result in results}
+    folders = [(path, name) for name, some in teachers.items() for path in some]
+    folders += [(path, "") for path in find_runs(paths)]
+    members: dict[tuple[str, ...], Member] = {}
+    for path, name in folders:
+        facts, seal = read_facts(path)
+        members.setdefault((seal,), _at_hand(path, facts, by_seal.get((seal,)), name))
+    for seals, result in by_seal.items():
+        members.setdefault(seals, Member(result["about"], result=result))
+    groups: dict[str, list[Member]] = {}
+    for member in members.values():
+        groups.setdefault(_key(member.about), []).append(member)
+    by_kind: dict[str, list[list[Member]]] = {"teacher": [], "student": [], "average": []}
+    for group in groups.values():
+        by_kind[group[0].about["kind"]].append(sorted(group, key=lambda one: one.seeds))
+    if not any(member.folder for group in by_kind["student"] for member in group):
+        raise RefkdError("no student is among the runs; give folders that `refkd distill` wrote")
+    by_kind["student"].sort(key=lambda group: find_row(group[0].taught).place)
+    return [
+        *_named(by_kind["teacher"], _teacher_names(by_kind["teacher"])),
+        *_named(by_kind["student"], name_students([g[0].taught for g in by_kind["student"]])),
+        *_named(by_kind["average"], _names_apart(by_kind["average"], "teachers averaged")),
+    ]
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Return the run folders among some paths or directly inside them, sorted within each.
+
+    Raises RefkdError if a path holds neither a run nor results.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob(f"[!.]*/{MANIFEST}"))
+        here = [path] if (path / MANIFEST).is_file() else [manifest.parent for manifest in inside]
+        if not here and not _results_in(path):
+            raise RefkdError(f"no finished run at {path}; run `refkd distill` first")
+        found += here
+    return found
+
+
+def _results_in(path: Path) -> list[Result]:
+    return [result for place in (path, path / RESULTS) for result in Results(place).every()]
+
+
+def _at_hand(folder: Path, facts: dict[str, Any], result: Result | None, name: str) -> Member:
+    """Return a model folder as a member; what it is about is its result's word, or its manifest's."""
+    if result is not None:
+        about = result["about"]
+    elif facts["kind"] == "teacher":
+        about = {"kind": "teacher", "teachers": {facts["bias"]: facts["inputs"]}}
+    else:
+        unknown = {"cache": facts["cache"][:SHORT]}  # all that tells its teachers from others
+        taught_by = facts.get("taught_by", {})
+        teachers = {name: taught_by.get(name) or unknown for name in facts["recipe"]["teachers"]}
+        about = {"kind": "student", "recipe": facts["recipe"], "teachers": teachers}
+    return Member(about, folder, facts, result, name)
+
+
+def _key(about: About) -> str:
+    """Return what is equal for members of one subject."""
+    recipe = recipe_json(Recipe()) | about.get("recipe", {})
+    teachers = {name: but_seed(how) for name, how in about["teachers"].items()}
+    if about["kind"] != "student":  # whatever a teacher is called
+        return canonical_json([about["kind"], list(teachers.values())])
+    return canonical_json([{k: v for k, v in recipe.items() if k != "seed"}, teachers])
+
+
+def _named(groups: Sequence[Sequence[Member]], names: Sequence[str]) -> list[Subject]:
+    return [
+        Subject(name, group[0].about["kind"], tuple(group))
+        for name, group in zip(names, groups, strict=True)
+    ]
+
+
+def _teacher_names(groups: Sequence[Sequence[Member]]) -> list[str]:
+    """Return the names that were given, or the bias; where those are equal, with what differs."""
+    given = ["/".join(dict.fromkeys(one.given for one in group if one.given)) for group in groups]
+    biases = [next(iter(group[0].about["teachers"].values()))["bias"] for group in groups]
+    bases = [f"{(name or bias).upper()} teacher" for name, bias in zip(given, biases, strict=True)]
+    names = list(bases)
+    for base in dict.fromkeys(bases):
+        alike = [index for index, other in enumerate(bases) if other == base]
+        for index, name in zip(alike, _names_apart([groups[i] for i in alike], base), strict=True):
+            names[index] = name
+    return names
+
+
+def _names_apart(groups: Sequence[Sequence[Member]], base: str) -> list[str]:
+    """Return a name for each of some groups of teachers: the base and what differs between them."""
+    teachers = [group[0].about["teachers"] for group in groups]
+    if all(len(some) == 1 for some in teachers):  # whatever it is called
+        teachers = [{"": how} for some in teachers for how in some.values()]
+    return distinguish([base] * len(groups), teacher_details(teachers))

@@ -1,0 +1,76 @@
+"""Names of students: their rows in the tables, and in what else they differ."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.ablations import GROUND_TRUTH, PLAIN
+from pipeline.names import Taught, find_row, name_students
+from student.recipe import Recipe, recipe_json
+
+ID = {"bias": "id", "hidden": 64, "seed": 0, "backbone_version": 1}
+OOD = {"bias": "ood", "hidden": 64, "seed": 0, "moved_span_loss": False, "backbone_version": 1}
+
+
+def student(teachers=(("id", ID), ("ood", OOD)), **changes):
+    recipe = replace(Recipe(), teachers=tuple(name for name, _ in teachers), **changes)
+    return Taught(recipe_json(recipe), dict(teachers))
+
+
+def test_a_lone_student():
+    """Whatever its recipe, it is the student."""
+    assert name_students([student(rectify="none")]) == ["student"]
+
+
+def test_rows_of_the_tables():
+    """Recipes that a table has go by its word, whatever their seed and size."""
+    some = [
+        student(),
+        student(rectify="none", hidden=64, epochs=7, seed=3),
+        student(**PLAIN),
+        student(**PLAIN, granularity="fixed"),
+        student((), **GROUND_TRUTH),
+        student((("id", ID),), **PLAIN),
+        student((("a", ID), ("b", {**ID, "seed": 1}))),
+        student(warmup=0.0),
+    ]
+
+    assert [find_row(one).name for one in some] == [
+        "RefKD",
+        "w/o LR",
+        "w/o both",
+        "fixed halves",
+        "ground truth only",
+        "ID teacher only",
+        "two ID teachers",
+        "0% warm-up",
+    ]
+
+
+def test_what_a_recipe_changes_besides():
+    """The closest row, then each knob that is not the same for all; what all share is not said."""
+    names = name_students([student(hidden=64), student(hidden=64, rectify="none", temperature=2.0)])
+
+    assert names == ["RefKD", "w/o LR, temperature 2"]
+
+
+def test_sizes_and_teachers_that_differ():
+    """Width, and how the teachers were trained, but for their seeds and what they have in common."""
+    moved = (("id", {**ID, "seed": 5}), ("ood", {**OOD, "moved_span_loss": True}))
+    names = name_students([student(), student(moved, hidden=64)])
+
+    assert names[0] == "RefKD, hidden 128, ood moved-span-loss no"
+    assert names[1] == "RefKD, hidden 64, ood moved-span-loss yes"
+
+
+def test_teachers_of_no_table():
+    """Three teachers are named."""
+    three = student((("id", ID), ("ood", OOD), ("third", {})))
+
+    assert find_row(three).name == "RefKD taught by id, ood, third"
+
+
+@pytest.mark.parametrize("teachers", [{}, {"id": {"cache": "1a"}, "ood": {"cache": "1a"}}])
+def test_teachers_that_nothing_is_known_of(teachers):
+    """Their names stand for their biases."""
+    assert find_row(Taught(recipe_json(Recipe(rectify="none")), teachers)).name == "w/o LR"

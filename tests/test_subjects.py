@@ -1,0 +1,152 @@
+"""What stands together in a report: runs and results that differ by seed alone."""
+
+import shutil
+
+import pytest
+
+from pipeline.results import Results, about_teachers, data_content
+from pipeline.subjects import find_runs, find_subjects
+from stores.errors import RefkdError
+from stores.models import read_facts
+
+
+def a_result(about, *seals, miou=50.0):
+    """A result with the least that a report reads."""
+    return {
+        "format": "refkd-result",
+        "version": 1,
+        "about": about,
+        "seals": {"models": list(seals)},
+        "scores": {"test_ood": {"mIoU": miou}},
+        "iou": {"test_ood": [miou / 100] * 36},
+    }
+
+
+@pytest.fixture(scope="module")
+def settings(teacher_folders):
+    """How each teacher was trained."""
+    return {name: read_facts(folder)[0]["inputs"] for name, folder in teacher_folders.items()}
+
+
+def named(subjects):
+    return {subject.name: subject for subject in subjects}
+
+
+def test_teachers_then_students_by_seed(runs_folder, teacher_folders, data):
+    """Two seeds of a recipe are one subject; RefKD stands before other rows."""
+    teachers = {name: [folder] for name, folder in teacher_folders.items()}
+    subjects = find_subjects([runs_folder], teachers, data)
+
+    assert [one.name for one in subjects] == [
+        "ID teacher",
+        "OOD teacher",
+        "RefKD",
+        "0% warm-up",
+    ]
+    assert [one.kind for one in subjects] == ["teacher", "teacher", "student", "student"]
+    assert [[m.seeds for m in one.members] for one in subjects[2:]] == [[[0], [1]], [[0]]]
+
+
+def test_runs_that_do_not_say_how_they_were_taught(runs_folder, data, tmp_path, monkeypatch):
+    """Then the cache tells them apart, and those of one cache stay together."""
+    from pipeline import subjects
+
+    def older(folder):
+        facts, seal = read_facts(folder)
+        return {name: value for name, value in facts.items() if name != "taught_by"}, seal
+
+    monkeypatch.setattr(subjects, "read_facts", older)
+    found = find_subjects([runs_folder], {}, data)
+
+    assert [len(one.members) for one in found] == [2, 1]
+
+
+def test_a_teacher_of_another_seed_joins(runs_folder, teacher_folders, settings, data, tmp_path):
+    """A result of a teacher that differs by seed alone stands with the one whose folder is given."""
+    other = {"ood": {**settings["ood"], "seed": 4}}
+    Results(tmp_path).keep(a_result(about_teachers(other, data), "aa"))
+    subjects = find_subjects([runs_folder, tmp_path], {"ood": [teacher_folders["ood"]]}, data)
+
+    teacher = named(subjects)["OOD teacher"]
+    assert [one.seeds for one in teacher.members] == [[0], [4]]
+    assert len(teacher.at_hand) == 1
+
+
+def test_a_teacher_trained_otherwise_stands_apart(
+    runs_folder, teacher_folders, settings, data, tmp_path
+):
+    """Two OOD teachers of different settings have the difference in their names."""
+    other = {"ood": {**settings["ood"], "moved_span_loss": True}}
+    Results(tmp_path).keep(a_result(about_teachers(other, data), "aa"))
+    subjects = find_subjects([runs_folder, tmp_path], {"ood": [teacher_folders["ood"]]}, data)
+
+    names = {"OOD teacher, moved-span-loss no", "OOD teacher, moved-span-loss yes"}
+    assert names <= named(subjects).keys()
+
+
+def test_results_of_a_run_go_with_it(runs_folder, settings, data, tmp_path):
+    """In the folder `results` of the runs a result is found by the seal of its model."""
+    copy = shutil.copytree(runs_folder, tmp_path / "runs")
+    run = find_runs([copy])[0]
+    facts, seal = read_facts(run)
+    taught = facts["taught_by"]
+    about = {
+        "kind": "student",
+        "recipe": facts["recipe"],
+        "teachers": {n: {k: v for k, v in how.items() if k != "data"} for n, how in taught.items()},
+        "logits": None,
+        "data": data_content(data),
+    }
+    Results(copy / "results").keep(a_result(about, seal, miou=12.5))
+    subjects = find_subjects([copy], {}, data)
+
+    known = [m for one in subjects for m in one.members if m.result]
+    assert [(m.folder, m.result["scores"]["test_ood"]["mIoU"]) for m in known] == [(run, 12.5)]
+    assert sum(len(one.members) for one in subjects) == 3
+
+
+def test_averages_stand_last(runs_folder, settings, data, tmp_path):
+    """Teachers asked together have no folder of their own."""
+    Results(tmp_path).keep(a_result(about_teachers(settings, data), "aa", "bb"))
+    subjects = find_subjects([tmp_path, runs_folder], {}, data)
+
+    assert (subjects[-1].name, subjects[-1].kind) == ("teachers averaged", "average")
+    assert subjects[-1].at_hand == []
+
+
+def test_results_of_other_data_are_left_out(runs_folder, settings, data, tmp_path):
+    """Scores on other pairs are not comparable."""
+    about = {**about_teachers(settings, data), "data": "0" * 64}
+    Results(tmp_path).keep(a_result(about, "aa", "bb"))
+
+    assert all(one.kind == "student" for one in find_subjects([runs_folder, tmp_path], {}, data))
+
+
+def test_a_folder_given_twice_counts_once(runs_folder, teacher_folders, data):
+    """A run named by itself and in its folder, a teacher among the runs: one member each."""
+    run = find_runs([runs_folder])[0]
+    teacher = teacher_folders["id"]
+    subjects = find_subjects([runs_folder, run, teacher], {"id": [teacher]}, data)
+
+    assert sum(len(one.members) for one in subjects) == 4
+
+
+def test_find_runs(runs_folder, tmp_path):
+    """A path is a run, or a folder of runs, hidden ones left out."""
+    run = find_runs([runs_folder])[0]
+    for name in ("b", "a", ".c.building"):
+        shutil.copytree(run, tmp_path / name)
+
+    assert find_runs([tmp_path, run]) == [tmp_path / "a", tmp_path / "b", run]
+
+
+def test_folder_without_runs(data, tmp_path):
+    """A folder without a finished run says what to run."""
+    with pytest.raises(RefkdError, match=r"no finished run at .*; run `refkd distill` first"):
+        find_subjects([tmp_path], {}, data)
+
+
+def test_runs_that_are_teachers(data, teacher_folders):
+    """Teachers alone make no report: a student is asked for."""
+    with pytest.raises(RefkdError, match="no student is among the runs"):
+        find_subjects([teacher_folders["id"]], {}, data)
