@@ -240,7 +240,12 @@ def score(
 @click.argument("runs", type=PATH, nargs=-1, required=True)
 @click.argument("out", type=PATH)
 @click.option("--data", type=PATH, required=True, metavar="DIR", help="Data set to score on.")
-@named("--teacher", "NAME=DIR", "A teacher to show beside the students. Repeatable.")
+@named(
+    "--teacher",
+    "NAME=DIR",
+    "A teacher to show beside the students; a NAME again for each of several seeds.",
+    several=True,
+)
 @device_option
 @json_option
 def report(
@@ -248,13 +253,14 @@ def report(
     out: Path,
     *,
     data: Path,
-    teacher: dict[str, Path],
+    teacher: dict[str, list[Path]],
     device: str,
     as_json: bool,
 ) -> None:
     """Write one HTML page about runs.
 
-    RUNS are run folders, or folders that hold run folders; OUT is the page.
+    RUNS are run folders, or folders that hold run folders or results of `refkd ablate`; OUT is the
+    page. Runs that differ by seed alone are shown together.
     """
     from pipeline.report import report as stage
 

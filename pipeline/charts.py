@@ -1,169 +1,176 @@
-"""Charts as SVG text inside HTML: line charts over epochs, and time lines of one query.
+"""What the report draws: lines with bands, and the time line of one query.
 
-They take their colours from the page (classes `c0` to `c5`), read well at the width of a phone,
-and are the same bytes wherever they are made.
+Every picture is a <figure> with its caption, as wide as a phone in its own units.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-NUM_COLOURS = 6
-WIDTH, HEIGHT = 360, 220  # of a line chart, in its own units: one unit is a pixel on a phone
-LEFT, RIGHT, TOP, BOTTOM = 44, 8, 8, 36
-SPAN = 1000  # width of a time line in its own units; it is stretched to the page
-ROW = 40  # height of a time line
+from pipeline.drawing import WIDTH, svg
+from pipeline.palette import LIGHT, NUM_COLOURS, colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DASHES: tuple[Any, ...] = (  # so that lines differ in grey and to the colour-blind too
+    "-",
+    (0, (6, 3)),
+    (0, (1.5, 1.5)),
+    (0, (8, 2.5, 1.5, 2.5)),
+    (0, (3.5, 3.5)),
+    (0, (11, 3)),
+)
+assert len(DASHES) == NUM_COLOURS
+STEPS = [1, 2, 5, 10]  # between the numbers of an axis
+FRAME, LEGEND_ROW, KEY, LETTER = 210, 17, 42, 6.8  # sizes in units of the picture
+ROW, ROW_LABEL, AXIS = 30, 17, 40  # of a time line
 
 
 @dataclass(frozen=True)
 class Line:
-    """A named line of a chart, with a dot on the point at `marked` if there is one."""
+    """A named line, in a band, between thin edges, with a dot at `marked`; grey without a place."""
 
     name: str
     xs: Sequence[float]
     ys: Sequence[float]
+    place: int | None = 0  # among the colours
+    band: tuple[Sequence[float], Sequence[float]] | None = None  # lower and upper ends
+    edges: tuple[Sequence[float], Sequence[float]] | None = None
     marked: float | None = None
-
-
-def line_chart(title: str, lines: Sequence[Line], *, x_label: str, y_label: str) -> str:
-    """Return a figure with its caption, its legend and a text for those who do not see it."""
-    xs = [x for line in lines for x in line.xs]
-    ys = [y for line in lines for y in line.ys]
-    x_ticks, y_ticks = ticks(min(xs), max(xs), whole=True), ticks(min(0.0, *ys), max(ys))
-    frame = _Frame(min(xs), max(xs), y_ticks[0], max(y_ticks[-1], *ys))
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(_spoken(title, lines))}">'
-    ]
-    for y in y_ticks:
-        at = frame.y(y)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{at}" dy="4" text-anchor="end">{y:g}</text>')
-    below = HEIGHT - BOTTOM
-    parts += [
-        f'<text x="{frame.x(x)}" y="{below + 15}" text-anchor="middle">{x:g}</text>'
-        for x in x_ticks
-    ]
-    parts.append(
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2:g}" y="{HEIGHT - 4}" text-anchor="middle">'
-        f"{escape(x_label)}</text>"
-    )
-    parts += [_drawn(line, frame, colour_class(index)) for index, line in enumerate(lines)]
-    caption = f"<figcaption>{escape(title)} <small>{escape(y_label)}</small></figcaption>"
-    return f"<figure>{caption}{''.join(parts)}</svg>{_legend(lines)}</figure>"
-
-
-def colour_class(index: int) -> str:
-    """Return the class of the n-th colour and dash pattern; they repeat when they run out."""
-    return f"c{index % NUM_COLOURS}"
-
-
-def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
-    """Return two to seven round numbers from `low` to `high` or just below it, steps of 1, 2 or 5.
-
-    >>> ticks(0, 7.3), ticks(1, 20, whole=True)
-    ([0.0, 2.0, 4.0, 6.0], [5.0, 10.0, 15.0, 20.0])
-    """
-    span = (high - low) or abs(high) or 1.0
-    power = 10.0 ** math.floor(math.log10(span / 5))
-    step = next(power * unit for unit in (1, 2, 5, 10) if span / (power * unit) <= 6)
-    if whole:
-        step = max(step, 1.0)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(number * step, 10) for number in range(first, last + 1)] or [low]
+    dots: bool = False  # at every point
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """Where values lie on a line chart."""
+class TimeRow:
+    """A row of a time line: windows in seconds, and the boundaries' probabilities [B, T] by clip."""
 
-    x_low: float
-    x_high: float
-    y_low: float
-    y_high: float
-
-    def x(self, value: float) -> str:
-        share = (value - self.x_low) / ((self.x_high - self.x_low) or 1.0)
-        return f"{LEFT + share * (WIDTH - LEFT - RIGHT):.1f}"
-
-    def y(self, value: float) -> str:
-        share = (value - self.y_low) / ((self.y_high - self.y_low) or 1.0)
-        return f"{HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM):.1f}"
+    name: str
+    windows: Sequence[tuple[float, float]]
+    place: int | None = None
+    chances_BT: npt.NDArray[np.floating] | None = None
 
 
-def _drawn(line: Line, frame: _Frame, colour: str) -> str:
-    points = [(frame.x(x), frame.y(y)) for x, y in zip(line.xs, line.ys, strict=True)]
-    path = " ".join(f"{x},{y}" for x, y in points)
-    dots = [
-        f'<circle class="{colour}" cx="{at_x}" cy="{at_y}" r="4"/>'
-        for x, (at_x, at_y) in zip(line.xs, points, strict=True)
-        if x == line.marked or len(points) == 1
-    ]
-    return f'<polyline class="{colour}" points="{path}"/>{"".join(dots)}'
-
-
-def _legend(lines: Sequence[Line]) -> str:
-    keys = "".join(
-        f'<li><svg class="key" viewBox="0 0 24 8" aria-hidden="true">'
-        f'<polyline class="{colour_class(index)}" points="0,4 24,4"/></svg>{escape(line.name)}</li>'
-        for index, line in enumerate(lines)
+def line_chart(
+    title: str,
+    lines: Sequence[Line],
+    *,
+    x_label: str,
+    note: str = "",
+    whole: bool = True,
+    from_zero: bool = True,
+    until: float | None = None,
+) -> str:
+    """Return a figure of lines; `whole` x are integers, `until` ends a shaded stretch at the left."""
+    names = [fill(line.name, int((WIDTH - KEY) / LETTER)) for line in lines]
+    longest = max(len(part) for name in names for part in name.split("\n"))
+    columns = max(1, min(len(lines), int(WIDTH / (KEY + LETTER * longest))))
+    rows = (
+        sum(1 + name.count("\n") for name in names) if columns == 1 else -(-len(lines) // columns)
     )
-    return f'<ul class="legend">{keys}</ul>'
 
+    def paint(figure: "Figure") -> None:
+        from matplotlib.ticker import MaxNLocator
 
-def _spoken(title: str, lines: Sequence[Line]) -> str:
-    told = "; ".join(f"{line.name} from {line.ys[0]:.3g} to {line.ys[-1]:.3g}" for line in lines)
-    return f"{title}: {told}"
+        axes = figure.subplots()
+        for line, name in zip(lines, names, strict=True):
+            _draw_line(axes, line, name)
+        xs = [x for line in lines for x in line.xs]
+        if min(xs) == max(xs):
+            axes.set_xlim(xs[0] - 1, xs[0] + 1)
+        if until:
+            axes.axvspan(min(xs), until, color=LIGHT["rule"], alpha=0.35, linewidth=0, zorder=0)
+        if from_zero:
+            axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if _falls_below(lines) else 0.0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=STEPS, integer=whole))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=STEPS))
+        axes.grid(axis="y")
+        axes.set_xlabel(x_label)
+        figure.legend(loc="outside lower left", ncols=columns)
+
+    height = FRAME + LEGEND_ROW * rows
+    picture = svg(paint, name=title, height=height, spoken=_spoken(title, lines))
+    return figure_html(title, picture, note=note)
 
 
 def time_line(
-    label: str,
-    windows: Sequence[tuple[float, float]],
-    duration_s: float,
-    *,
-    colour: str,
-    chances_BT: npt.NDArray[np.floating] | None = None,
+    title: str, rows: Sequence[TimeRow], duration_s: float, *, name: str, note: str = ""
 ) -> str:
-    """Return one row of an example: bars for windows in seconds, and curves for the boundaries.
+    """Return a figure of one query: a bar for each window, stairs for the boundaries' chances.
 
-    `chances_BT` holds the probabilities of start and end over the valid clips, drawn to the row's
-    highest: the start as a whole line, the end as a dashed one.
+    Each row is drawn to its own highest chance: the start whole, the end dashed. The edges of the
+    first row's windows, the truth, go down through all rows. `name` differs where titles may not.
     """
-    bars = []
-    for start_s, end_s in windows:
-        left, right = (SPAN * min(max(t / duration_s, 0.0), 1.0) for t in (start_s, end_s))
-        bars.append(
-            f'<rect class="{colour}" x="{left:.1f}" width="{max(right - left, 2):.1f}" '
-            f'y="0" height="{ROW}"/>'
-        )
-    curves = []
-    if chances_BT is not None:
-        top = float(chances_BT.max()) or 1.0
-        curves = [
-            f'<polyline class="{colour} {boundary}" points="{_steps(chance_T / top)}"/>'
-            for boundary, chance_T in zip(("start", "end"), chances_BT, strict=True)
-        ]
-    return (
-        f'<div class="row"><p>{escape(label)}</p><svg class="time" viewBox="0 0 {SPAN} {ROW}" '
-        f'preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
-        f"{''.join(bars)}{''.join(curves)}</svg></div>"
+
+    def paint(figure: "Figure") -> None:
+        figure.get_layout_engine().set(hspace=0.0, h_pad=0.01)  # type: ignore[union-attr,call-arg]
+        every = figure.subplots(len(rows), sharex=True, squeeze=False)[:, 0]
+        for axes, row in zip(every, rows, strict=True):
+            _draw_row(axes, row, duration_s)
+            for edge in sorted({edge for window in rows[0].windows for edge in window}):
+                axes.axvline(edge, color=LIGHT["soft"], linewidth=0.8, linestyle=":")
+        every[-1].set_xlim(0, duration_s)
+        every[-1].set_xlabel("seconds")
+
+    height = AXIS + len(rows) * (ROW + ROW_LABEL)
+    spoken = "; ".join([title, *(row.name for row in rows)])
+    return figure_html(title, svg(paint, name=name, height=height, spoken=spoken), note=note)
+
+
+def figure_html(title: str, picture: str, *, note: str = "") -> str:
+    """Return a picture under its caption."""
+    small = f"<small>{escape(note)}</small>" if note else ""
+    return f"<figure><figcaption>{escape(title)}{small}</figcaption>{picture}</figure>"
+
+
+def _draw_line(axes: "Axes", line: Line, name: str) -> None:
+    grey = line.place is None
+    ink = LIGHT["soft"] if line.place is None else colour(line.place)
+    dash = ":" if line.place is None else DASHES[line.place % NUM_COLOURS]
+    lone = len(line.xs) == 1  # a line of one point is invisible
+    axes.plot(
+        line.xs,
+        line.ys,
+        color=ink,
+        linestyle=dash,
+        linewidth=1.0 if grey else 1.8,
+        marker="o" if line.dots or lone else None,
+        markersize=4,
+        label=name,
     )
+    if line.band is not None:
+        axes.fill_between(line.xs, *line.band, color=ink, alpha=0.2, linewidth=0)
+    for edge in line.edges or ():
+        axes.plot(line.xs, edge, color=ink, linestyle=dash, linewidth=0.7)
+    if line.marked is not None:
+        axes.plot([line.marked], [line.ys[list(line.xs).index(line.marked)]], "o", color=ink)
 
 
-def time_axis(duration_s: float) -> str:
-    """Return the seconds below the rows of an example."""
-    marks = "".join(f"<span>{duration_s * part / 4:.1f} s</span>" for part in range(5))
-    return f'<div class="axis" aria-hidden="true">{marks}</div>'
+def _falls_below(lines: Sequence[Line]) -> bool:
+    lows = [low for line in lines for ends in (line.band, line.edges) if ends for low in ends[0]]
+    return min([*lows, *(y for line in lines for y in line.ys)]) < 0
 
 
-def _steps(heights_T: npt.NDArray[np.floating]) -> str:
-    """Return the points of a stair: each clip holds its height over its whole width."""
-    width = SPAN / len(heights_T)
-    points = []
-    for clip, height in enumerate(heights_T.tolist()):
-        y = ROW - height * (ROW - 2)
-        points += [f"{clip * width:.1f},{y:.1f}", f"{(clip + 1) * width:.1f},{y:.1f}"]
-    return " ".join(points)
+def _draw_row(axes: "Axes", row: TimeRow, duration_s: float) -> None:
+    ink = LIGHT["soft"] if row.place is None else colour(row.place)
+    for start_s, end_s in row.windows:
+        axes.axvspan(max(start_s, 0.0), min(end_s, duration_s), color=ink, alpha=0.28, linewidth=0)
+    if row.chances_BT is not None:
+        height_BT = row.chances_BT / (float(row.chances_BT.max()) or 1.0)
+        edges = np.linspace(0.0, duration_s, row.chances_BT.shape[1] + 1)
+        for height_T, dash in zip(height_BT, ("-", (0, (3, 2))), strict=True):
+            axes.stairs(height_T, edges, baseline=None, color=ink, linewidth=1.3, linestyle=dash)
+    axes.set_ylim(0, 1.08)
+    axes.set_yticks([])
+    axes.set_title(row.name, loc="left", pad=2.5, fontsize=11)
+
+
+def _spoken(title: str, lines: Sequence[Line]) -> str:
+    told = [f"{line.name} from {line.ys[0]:.3g} to {line.ys[-1]:.3g}" for line in lines]
+    return f"{title}: {'; '.join(told)}"

@@ -65,9 +65,15 @@ def _score(
 ) -> dict[str, Any]:
     """Write the page; return what `evaluate` says of each model, by the model's name."""
     from pipeline.evaluate import evaluate  # needs torch, which a finished demo does not
-    from pipeline.report import name_models, report
+    from pipeline.report import report
 
-    models = name_models(teachers, [run])
-    results = {folder: evaluate(folder, data, device=device) for folder in models.values()}
-    report(page, data=data, runs=[run], teachers=teachers, results=results, device=device)
-    return {name: results[folder] for name, folder in models.items()}
+    models = {f"{name.upper()} teacher": folder for name, folder in teachers.items()}
+    models["student"] = run
+    report(
+        page,
+        data=data,
+        runs=[run],
+        teachers={name: [folder] for name, folder in teachers.items()},
+        device=device,
+    )
+    return {name: evaluate(folder, data, device=device) for name, folder in models.items()}

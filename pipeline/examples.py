@@ -1,6 +1,6 @@
 """Example queries for the report: what each model answered, and how sure it was of each clip.
 
-Shapes: N rows of the split, B = 2 boundaries, T clips of the one video.
+Shapes: N rows of the split, B = 2 boundaries, T clips; T of one video in an answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.charts import TimeRow, time_line
+from pipeline.page import paragraph, section
 from stores.dataset import DataSet
 from stores.pairs import Pair
-from student.forward import model_logits
-from student.metrics import temporal_iou
-from student.network import Network
-from student.retrieval import clip_seconds, decode, retrieve
+from student.metrics import pair_ious
+from student.retrieval import best_spans
 
 QUANTILES = (0.75, 0.5, 0.25)  # of the student's IoU: neither the best nor hand-picked
+Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -36,46 +37,70 @@ class Example:
     answers: dict[str, Answer]
 
 
-def choose(network: Network, data: DataSet, split: str, *, device: str) -> list[int]:
+def examples_section(
+    logits: Mapping[str, Logits], data: DataSet, split: str, *, student: str, suffix: str
+) -> str:
+    """Return time lines of some queries: the ground truth's and each model's, by its name.
+
+    `logits` holds what each model says of every row of the split, [N, B, T].
+    """
+    chosen = choose(logits[student], data, split)
+    intro = paragraph(
+        f"Pairs of {split} at the upper quartile, the median and the lower quartile of the IoU of "
+        f"{student}{suffix}. Bars are spans, the dotted lines the ground truth; curves are "
+        "probabilities of the start (whole) and the end (dashed), each row drawn to its own "
+        "highest.",
+        kind="soft",
+    )
+    figures = [_figure(example) for example in answer(logits, data, split, chosen)]
+    return section("Examples", intro, f'<div class="charts">{"".join(figures)}</div>')
+
+
+def choose(logits_NBT: Logits, data: DataSet, split: str) -> list[int]:
     """Return the rows of a split that stand at the quartiles of a model's IoU, the best first."""
-    spans_N2, _ = retrieve(network, data, data.rows(split), device=device)
-    ious = [_iou(span_s, pair) for span_s, pair in zip(spans_N2, data.pairs[split], strict=True)]
+    spans_N2, _ = best_spans(logits_NBT, data.rows(split))
+    ious = pair_ious(spans_N2, [pair.windows for pair in data.pairs[split]])
     order = np.argsort(ious, kind="stable")
     places = [round(quantile * (len(order) - 1)) for quantile in QUANTILES]
     return list(dict.fromkeys(int(order[place]) for place in places))
 
 
-def ask(
-    networks: Mapping[str, Network],
-    data: DataSet,
-    split: str,
-    chosen: Sequence[int],
-    *,
-    device: str,
+def answer(
+    logits: Mapping[str, Logits], data: DataSet, split: str, chosen: Sequence[int]
 ) -> list[Example]:
     """Return the chosen rows of a split with every model's answer."""
-    pairs, rows = data.pairs[split], data.rows(split).take(chosen)
-    clips_N = rows.clips.astype(np.int64)
+    pairs, rows = [data.pairs[split][row] for row in chosen], data.rows(split).take(chosen)
     answers: list[dict[str, Answer]] = [{} for _ in chosen]
-    for name, network in networks.items():
-        logits_NBT = model_logits(network, data, rows, 0, len(chosen), device=device)
-        spans_N2 = clip_seconds(decode(logits_NBT, clips_N)[0], rows.durations_s, clips_N)
-        for n, row in enumerate(chosen):
-            answers[n][name] = Answer(
-                span_s=(float(spans_N2[n, 0]), float(spans_N2[n, 1])),
-                iou=_iou(spans_N2[n], pairs[row]),
-                chances_BT=_softmax(logits_NBT[n, :, : clips_N[n]]),
-            )
-    return [Example(pairs[row], found) for row, found in zip(chosen, answers, strict=True)]
+    for name, logits_NBT in logits.items():
+        some_NBT = logits_NBT[list(chosen)]
+        spans_N2, _ = best_spans(some_NBT, rows)
+        ious = pair_ious(spans_N2, [pair.windows for pair in pairs])
+        for n, clips in enumerate(rows.clips.tolist()):
+            start_s, end_s = spans_N2[n].tolist()
+            chances_BT = _softmax(some_NBT[n, :, :clips])
+            answers[n][name] = Answer((start_s, end_s), float(ious[n]), chances_BT)
+    return [Example(pair, found) for pair, found in zip(pairs, answers, strict=True)]
 
 
-def _iou(span_s: npt.NDArray[np.float64], pair: Pair) -> float:
-    """Return a span's IoU with the window of the pair that it overlaps best."""
-    windows = np.array(pair.windows, dtype=np.float64)
-    return float(temporal_iou(np.broadcast_to(span_s, windows.shape), windows).max())
-
-
-def _softmax(logits_BT: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _softmax(logits_BT: Logits) -> npt.NDArray[np.float64]:
     lifted_BT = np.exp(logits_BT.astype(np.float64) - logits_BT.max(axis=1, keepdims=True))
     chances_BT: npt.NDArray[np.float64] = lifted_BT / lifted_BT.sum(axis=1, keepdims=True)
     return chances_BT
+
+
+def _figure(example: Example) -> str:
+    pair = example.pair
+    told = ", ".join(f"{start_s:.1f} to {end_s:.1f} s" for start_s, end_s in pair.windows)
+    rows = [TimeRow(f"ground truth: {told}", pair.windows)]
+    for place, (name, found) in enumerate(example.answers.items()):
+        start_s, end_s = found.span_s
+        rows.append(
+            TimeRow(
+                f"{name}: {start_s:.1f} to {end_s:.1f} s, IoU {found.iou:.2f}",
+                [found.span_s],
+                place,
+                found.chances_BT,
+            )
+        )
+    title = f"“{pair.query.strip()}”"
+    return time_line(title, rows, pair.duration_s, note=f"in {pair.video}", name=pair.id)

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
 
+from pipeline.palette import DARK, LIGHT, css_variables
 from student.metrics import MEASURES
 
+Scores = Mapping[str, Any]
+
+COLOURS = (
+    f":root {{ color-scheme: light dark; {css_variables(LIGHT)} }}\n"
+    f"@media (prefers-color-scheme: dark) {{ :root {{ {css_variables(DARK)} }} }}"
+)
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6570; --rule: #d5dae0; --paper: #fff;
-  --note: #fff4d6; --c0: #0067a3; --c1: #c24e00; --c2: #00795a; --c3: #9a4791; --c4: #7d6200;
-  --c5: #55606b; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #a3adb8; --rule: #3a424b;
-  --paper: #15191d; --note: #3a3113; --c0: #5db7f0; --c1: #ff9d5c; --c2: #43cfa3; --c3: #e29bd9;
-  --c4: #e6cf45; --c5: #b4bec8; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.2rem; max-width: 70rem; background: var(--paper);
   color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
@@ -26,7 +28,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .2rem .7rem .2rem 0; text-align: right; white-space: nowrap; }
 th:first-child, td.text { text-align: left; } th { font-weight: 600; }
-th:first-child { position: sticky; left: 0; background: var(--paper); }
+th:first-child { position: sticky; left: 0; background: var(--paper); white-space: normal;
+  min-width: 11rem; max-width: 24rem; }
 table.scores td { min-width: 5.2rem; } table.facts th { text-align: left; }
 td.text { white-space: normal; overflow-wrap: anywhere; }
 thead th { border-bottom: 1px solid var(--rule); font-size: .85rem; }
@@ -34,30 +37,27 @@ tbody tr.floor { color: var(--soft); } tbody tr.floor th { font-weight: 400; }
 tbody tr.first > * { border-top: 1px solid var(--rule); } td.best { font-weight: 700; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr));
   gap: 1.2rem; }
-figure { margin: 0; } figcaption { font-weight: 600; }
-svg { display: block; width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 11px; }
-svg .grid { stroke: var(--rule); }
-polyline { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
-.legend { list-style: none; padding: 0; margin: .2rem 0 0; display: flex; flex-wrap: wrap;
-  gap: .1rem 1rem; font-size: .85rem; }
-.legend .key { display: inline-block; width: 24px; height: 8px; margin-right: .4rem; }
-.example { border-top: 1px solid var(--rule); padding: .6rem 0 1rem; }
-.row p { font-size: .85rem; margin: .5rem 0 .15rem; max-width: none; }
-svg.time { height: 40px; border-bottom: 1px solid var(--rule); }
-svg.time rect { opacity: .28; } svg.time polyline { stroke-dasharray: none; stroke-width: 1.5; }
-svg.time polyline.end { stroke-dasharray: 4 3; }
-.axis { display: flex; justify-content: space-between; color: var(--soft); font-size: .75rem; }
-polyline.c0 { stroke: var(--c0); } circle.c0, rect.c0 { fill: var(--c0); }
-polyline.c1 { stroke: var(--c1); stroke-dasharray: 7 3; } circle.c1, rect.c1 { fill: var(--c1); }
-polyline.c2 { stroke: var(--c2); stroke-dasharray: 2 2; } circle.c2, rect.c2 { fill: var(--c2); }
-polyline.c3 { stroke: var(--c3); stroke-dasharray: 9 3 2 3; }
-circle.c3, rect.c3 { fill: var(--c3); }
-polyline.c4 { stroke: var(--c4); stroke-dasharray: 4 4; } circle.c4, rect.c4 { fill: var(--c4); }
-polyline.c5 { stroke: var(--c5); stroke-dasharray: 12 4; } circle.c5, rect.c5 { fill: var(--c5); }
+figure { margin: 0; } figcaption { font-weight: 600; overflow-wrap: anywhere; }
+figcaption small { display: block; font-weight: 400; }
+svg { display: block; width: 100%; height: auto; }
+svg * { stroke-linejoin: round; stroke-linecap: butt; }
+details { margin: .8rem 0; } summary { cursor: pointer; color: var(--soft); }
 @media print { body { max-width: none; font-size: 11pt; padding: 0; }
-  table, figure, .example { break-inside: avoid; } .wide { overflow: visible; } }
-@media (max-width: 40rem) { table { font-size: .85rem; } table.scores td { min-width: 0; } }
+  table, figure { break-inside: avoid; } .wide { overflow: visible; } }
+@media (max-width: 40rem) { table { font-size: .85rem; } table.scores td { min-width: 0; }
+  th:first-child { min-width: 6rem; max-width: 9rem; } }
 """
+
+
+BEST = '<td class="best">'
+
+
+class Cell(NamedTuple):
+    """A cell of a table, with what steps back in it; the best of its column stands out."""
+
+    text: str
+    small: str = ""
+    is_best: bool = False
 
 
 def document(title: str, sections: Sequence[str]) -> str:
@@ -65,7 +65,7 @@ def document(title: str, sections: Sequence[str]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{COLOURS}{STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n" + "\n".join(sections) + "\n</body>\n</html>\n"
     )
 
@@ -82,33 +82,85 @@ def paragraph(text: str, *, kind: str = "") -> str:
 
 
 def score_table(
-    caption: str,
-    floors: Mapping[str, Mapping[str, Any]],
-    models: Mapping[str, Mapping[str, Any]],
+    caption: str, floors: Mapping[str, Scores], models: Mapping[str, Sequence[Scores]]
 ) -> str:
     """Return a table of one split: floors first, then models, every measure in percent.
 
-    The best model of a column is bold; a model below the column's best floor carries an arrow.
+    A model has its scores by seed: several show as mean and standard deviation. The best model of
+    a column is bold; a model below the column's best floor carries an arrow.
     """
     highest = {m: max((floor[m] for floor in floors.values()), default=0.0) for m in MEASURES}
-    best = {m: max(scores[m] for scores in models.values()) for m in MEASURES}
-    head = "".join(f'<th scope="col">{measure}</th>' for measure in MEASURES)
-    lines = [
-        f'<tr class="floor">{_name(name)}{"".join(f"<td>{floor[m]:.2f}</td>" for m in MEASURES)}</tr>'
+    means = {
+        name: {m: fmean(scores[m] for scores in some) for m in MEASURES}
+        for name, some in models.items()
+    }
+    best = {m: max(own[m] for own in means.values()) for m in MEASURES}
+    rows = [
+        _row(name, [Cell(f"{floor[m]:.2f}") for m in MEASURES], kind="floor")
         for name, floor in floors.items()
     ]
-    for number, (name, scores) in enumerate(models.items()):
+    for number, (name, some) in enumerate(models.items()):
         cells = []
         for m in MEASURES:
-            bold = ' class="best"' if scores[m] == best[m] and len(models) > 1 else ""
-            arrow = "↓ " if scores[m] < highest[m] else ""
-            cells.append(f"<td{bold}>{arrow}{scores[m]:.2f}</td>")
-        kind = "" if number else ' class="first"'
-        lines.append(f"<tr{kind}>{_name(name)}{''.join(cells)}</tr>")
+            arrow = "↓ " if means[name][m] < highest[m] else ""
+            cells.append(
+                Cell(
+                    f"{arrow}{means[name][m]:.2f}",
+                    _spread([scores[m] for scores in some]),
+                    is_best=means[name][m] == best[m] and len(models) > 1,
+                )
+            )
+        rows.append(_row(several(name, len(some)), cells, kind="" if number else "first"))
+    return _table(caption, "percent", MEASURES, rows)
+
+
+def number_table(
+    caption: str, corner: str, head: Sequence[str], rows: Mapping[str, Sequence[Cell]]
+) -> str:
+    """Return a table whose cells stand to the right."""
+    return _table(caption, corner, head, [_row(name, cells) for name, cells in rows.items()])
+
+
+def several(name: str, count: int) -> str:
+    """Return a name with how often it was trained, if more than once.
+
+    >>> several("student", 3), several("student", 1)
+    ('student (3 seeds)', 'student')
+    """
+    return f"{name} ({count} seeds)" if count > 1 else name
+
+
+def mean_cell(values: Sequence[float]) -> Cell:
+    """Return the mean of values, of several with their standard deviation.
+
+    >>> tuple(mean_cell([1.0, 2.0])), tuple(mean_cell([1.0]))
+    (('1.50', '± 0.71', False), ('1.00', '', False))
+    """
+    return Cell(f"{fmean(values):.2f}", _spread(values))
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"± {stdev(values):.2f}" if len(values) > 1 else ""
+
+
+def _row(name: str, cells: Sequence[Cell], *, kind: str = "") -> str:
+    told = "".join(
+        (BEST if cell.is_best else "<td>")
+        + escape(cell.text)
+        + (f" <small>{escape(cell.small)}</small>" if cell.small else "")
+        + "</td>"
+        for cell in cells
+    )
+    attribute = f' class="{kind}"' if kind else ""
+    return f"<tr{attribute}>{_name(name)}{told}</tr>"
+
+
+def _table(caption: str, corner: str, head: Sequence[str], rows: Sequence[str]) -> str:
+    columns = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
     return (
         f'<div class="wide"><table class="scores"><caption>{escape(caption)}</caption>'
-        f'<thead><tr><th scope="col">percent</th>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f'<thead><tr><th scope="col">{escape(corner)}</th>{columns}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

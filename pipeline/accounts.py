@@ -1,0 +1,136 @@
+"""The report's account of costs: parameters, seconds and memory by stage, what the cache saved."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.costs import read_costs
+from pipeline.page import Cell, mean_cell, number_table, paragraph, section, several
+from pipeline.subjects import Subject
+from student.network import Network
+
+MB = 2**20
+UNKNOWN = Cell("not recorded")
+STAGES = {"cache": "cache (stage one)", "weigh": "weigh (stage two)"}
+HEAD = ("seconds", "peak MB", "peak GPU MB", "rows", "epochs", "device", "threads")
+Cost = Mapping[str, Any]
+
+
+def costs_section(subjects: Sequence[Subject], data: Path) -> str:
+    """Return tables of parameters and of stages, and the sum that the cache saved."""
+    trained = [subject for subject in subjects if subject.at_hand]
+    note = paragraph(
+        "As noted beside each folder while its stage ran: seconds of all sittings, the largest "
+        "process's peak of memory. Of several seeds: mean ± standard deviation.",
+        kind="soft",
+    )
+    stages = number_table("Stages", "", HEAD, _stage_rows(trained, data))
+    return section("Costs", _parameter_table(trained), stages, note, _saving(trained))
+
+
+def count_parameters(facts: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many parameters a model trained, side branches included, and how many it keeps."""
+    recipe = facts.get("recipe") or {"side_weight": 0, "teachers": []}
+    branches = recipe["teachers"] if recipe["side_weight"] > 0 else []
+    network = Network(dict(facts), teachers=branches)
+    every = sum(parameter.numel() for parameter in network.parameters())
+    return every, every - sum(parameter.numel() for parameter in network.side.parameters())
+
+
+def _parameter_table(subjects: Sequence[Subject]) -> str:
+    rows = {}
+    for subject in subjects:
+        facts = subject.at_hand[0].facts
+        rows[subject.name] = [
+            *(Cell(f"{count:,}") for count in count_parameters(facts)),
+            Cell(facts["backbone"]),
+            Cell(str(facts["hidden"])),
+        ]
+    return number_table("Parameters", "", ("trained", "at inference", "backbone", "width"), rows)
+
+
+def _stage_rows(subjects: Sequence[Subject], data: Path) -> dict[str, list[Cell]]:
+    rows = {stage: _cells([cost]) for stage, cost in read_costs(data).items()}
+    rows = rows or {"prepare": _cells([])}
+    for subject in subjects:
+        if subject.kind == "teacher":
+            rows[f"teach: {several(subject.name, len(subject.at_hand))}"] = _cells(
+                _noted(subject, "teach")
+            )
+    caches = _caches(subjects)
+    notes = [(f" {cache.name}", read_costs(cache)) for cache in caches]
+    for where, costs in notes if len(caches) > 1 else [("", dict(*(n for _, n in notes)))]:
+        for stage, name in STAGES.items():
+            rows[name + where] = _cells([costs[stage]] if stage in costs else [])
+    for subject in subjects:
+        if subject.kind == "student":
+            named = several(subject.name, len(subject.at_hand))
+            rows[f"distill (stage three): {named}"] = _cells(_noted(subject, "distill"))
+    return rows
+
+
+def _noted(subject: Subject, stage: str) -> list[Cost]:
+    """Return what is noted of the members of a subject."""
+    costs = [read_costs(one.folder) for one in subject.at_hand if one.folder]
+    return [cost[stage] for cost in costs if stage in cost]
+
+
+def _cells(costs: Sequence[Cost]) -> list[Cell]:
+    if not costs:
+        return [UNKNOWN, *[Cell("")] * (len(HEAD) - 1)]
+    memory = [
+        f"{max(cost[peak] for cost in costs) / MB:,.0f}" if all(peak in c for c in costs) else ""
+        for peak in ("peak_rss_bytes", "peak_gpu_bytes")
+    ]
+    told = [
+        ", ".join(dict.fromkeys(f"{cost[name]:,}" for cost in costs if name in cost))
+        for name in ("rows", "epochs")
+    ]
+    how = [
+        ", ".join(dict.fromkeys(str(cost[name]) for cost in costs if name in cost))
+        for name in ("device", "threads")
+    ]
+    return [mean_cell([c["seconds"] for c in costs]), *map(Cell, [*memory, *told, *how])]
+
+
+def _caches(subjects: Sequence[Subject]) -> list[Path]:
+    """Return the caches that the students were taught from, as noted beside their runs."""
+    found: dict[Path, None] = {}
+    for subject in subjects:
+        for one in subject.at_hand:
+            path = _cache_of(one.folder) if subject.kind == "student" and one.folder else None
+            if path is not None:
+                found[path] = None
+    return list(found)
+
+
+def _cache_of(run: Path) -> Path | None:
+    cost = read_costs(run).get("distill")
+    return None if cost is None else Path(run.parent / cost["cache"]).resolve()
+
+
+def _saving(subjects: Sequence[Subject]) -> str:
+    """Return what the students would have cost with live teachers, by what stage one measured."""
+    live_s, forwards, students, used = 0.0, 0, 0, dict[Path, float]()
+    for subject in subjects:
+        for one in subject.at_hand:
+            cache = _cache_of(one.folder) if subject.kind == "student" and one.folder else None
+            built = read_costs(cache).get("cache") if cache else None
+            if cache is None or not built or not built["rows"] or not one.folder:
+                continue
+            taught = read_costs(one.folder)["distill"]
+            count = taught["rows"] * taught["epochs"] * len(one.facts["recipe"]["teachers"])
+            live_s += count * built["seconds"] / built["rows"]
+            forwards, students = forwards + count, students + (count > 0)
+            used[cache] = sum(cost["seconds"] for cost in read_costs(cache).values())
+    if not forwards:
+        return paragraph(
+            "What the cache saved is not recorded: the notes of its stages are missing."
+        )
+    once_s = sum(used.values())
+    counted = "1 student reads" if students == 1 else f"{students} students read"
+    return paragraph(
+        f"What the cache saved: {counted} what the teachers say of a pair {forwards:,} times. Live "
+        f"teachers, at the {1000 * live_s / forwards:.1f} ms of stage one, would take "
+        f"{live_s:,.1f} s; the cache and its weights took {once_s:,.1f} s, once."
+    )

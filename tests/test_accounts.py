@@ -1,0 +1,103 @@
+"""The account of costs: what is noted, what is not, and the sum that the cache saved."""
+
+import re
+import shutil
+
+import pytest
+
+from pipeline.accounts import costs_section, count_parameters
+from pipeline.costs import read_costs
+from pipeline.subjects import find_runs, find_subjects
+from stores.files import write_json
+from stores.models import read_facts
+from student.model import load_model, network_shape
+from student.network import Network
+from student.recipe import Recipe
+
+
+def rows(text, caption):
+    table = re.search(rf"<caption>{caption}</caption>.*?</table>", text)[0]
+    return {
+        name: [re.sub(r"<[^>]+>", "", cell).strip() for cell in cells.split("</td>")[:-1]]
+        for name, cells in re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', table)
+    }
+
+
+@pytest.fixture
+def subjects(runs_folder, teacher_folders, data):
+    teachers = {name: [folder] for name, folder in teacher_folders.items()}
+    return find_subjects([runs_folder], teachers, data)
+
+
+def test_parameters(runs_folder, teacher_folders, data):
+    """A student trains its side branches too and keeps what a network without them has."""
+    run = find_runs([runs_folder])[0]
+    trained, kept = count_parameters(read_facts(run)[0])
+    branched = Network(network_shape(data, Recipe(hidden=16)), teachers=("id", "ood"))
+
+    assert kept == sum(p.numel() for p in load_model(run).network.parameters())
+    assert trained == sum(p.numel() for p in branched.parameters())
+    assert trained > kept
+    assert count_parameters(read_facts(teacher_folders["id"])[0]) == (kept, kept)
+
+
+def test_every_stage_has_its_row(subjects, data_folder, teacher_folders, runs_folder):
+    """Seconds as noted; of two seeds mean and deviation; what no one noted is said."""
+    found = rows(costs_section(subjects, data_folder), "Stages")
+
+    assert list(found) == [
+        "prepare",  # the data of the tests are not made by a stage
+        "teach: ID teacher",
+        "teach: OOD teacher",
+        "cache (stage one)",
+        "weigh (stage two)",
+        "distill (stage three): RefKD (2 seeds)",
+        "distill (stage three): 0% warm-up",
+    ]
+    assert found["prepare"][0] == "not recorded"
+    cost = read_costs(teacher_folders["id"])["teach"]
+    told = found["teach: ID teacher"]
+    assert told[0] == f"{cost['seconds']:.2f}"
+    assert told[1] == f"{cost['peak_rss_bytes'] / 2**20:,.0f}"
+    assert told[2:] == ["", "96", "3", "cpu", "1"]
+    assert " ± " in found["distill (stage three): RefKD (2 seeds)"][0]
+    assert found["cache (stage one)"][3] == "192"
+
+
+def test_what_the_cache_saved(subjects, data_folder, cache_folder, tmp_path, monkeypatch):
+    """192 answers took .96 s, so 5 ms each; three students of two epochs ask 3 x 2 x 192 times."""
+    from pipeline import accounts
+
+    def noted(folder):
+        costs = read_costs(folder)
+        if "cache" in costs:
+            return {"cache": {**costs["cache"], "seconds": 0.96}, "weigh": {"seconds": 0.04}}
+        return costs
+
+    monkeypatch.setattr(accounts, "read_costs", noted)
+    text = costs_section(subjects, data_folder)
+
+    assert "3 students read what the teachers say of a pair 1,152 times" in text
+    assert "at the 5.0 ms of stage one, would take 5.8 s" in text
+    assert "took 1.0 s, once" in text
+
+
+def test_runs_without_notes(runs_folder, data, data_folder, tmp_path):
+    """Copies of runs without what they cost still have their row, and nothing is made up."""
+    for run in find_runs([runs_folder]):
+        shutil.copytree(run, tmp_path / run.name)
+    text = costs_section(find_subjects([tmp_path], {}, data), data_folder)
+    found = rows(text, "Stages")
+
+    assert {cells[0] for cells in found.values()} == {"not recorded"}
+    assert found.keys() >= {"cache (stage one)", "distill (stage three): RefKD (2 seeds)"}
+    assert "What the cache saved is not recorded" in text
+
+
+def test_a_simulated_data_set_says_so(subjects, data_folder, tmp_path):
+    """The first row is the stage that made the data."""
+    write_json(tmp_path / "data.cost", {"simulate": {"seconds": 2.0, "rows": 7}})
+    found = rows(costs_section(subjects, tmp_path / "data"), "Stages")
+
+    assert found["simulate"] == ["2.00", "", "", "7", "", "", ""]
+    assert "prepare" not in found
