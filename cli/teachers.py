@@ -37,6 +37,14 @@ from student.recipe import TEACHER_KNOBS, Recipe
     show_default=True,
     help="Moved moments also change their length, at most by this factor (ood only).",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Cross-fit: K models more, each without one fold of the videos, for its pairs in a cache.",
+)
 @recipe_options(*TEACHER_KNOBS)
 @device_option
 @threads_option
@@ -48,6 +56,7 @@ def teach(
     bias: str,
     moved_span_loss: bool,
     moved_stretch: float,
+    folds: int,
     recipe: Recipe,
     device: str,
     threads: int | None,
@@ -62,6 +71,7 @@ def teach(
         bias=bias,
         moved_span_loss=moved_span_loss,
         moved_stretch=moved_stretch,
+        folds=folds,
         recipe=recipe,
         device=device,
         threads=threads,

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from stores.arraynames import array_parts
-from stores.dataset import DataSet, open_dataset
+from stores.dataset import DataSet, Rows, open_dataset
 from stores.errors import RefkdError
+from stores.folds import folds_of_rows
 from stores.models import read_facts
 from stores.samples import Views
 from stores.units import Forward
@@ -44,6 +45,9 @@ class Asking:
     def open(self) -> Forward:
         """Return the function that asks them; each network is loaded when it is first asked.
 
+        A cross-fitted teacher's training pairs are asked of the model that did not see their video:
+        each of its models runs the same fixed blocks, and only its own rows are taken.
+
         Raises RefkdError if the data or a teacher is not what it was when the work was planned.
         """
         from student.forward import model_logits
@@ -53,26 +57,42 @@ class Asking:
         _check_seal(self.data, data.seal, self.data_seal)
         rows = data.rows(*self.splits)
         shown = _shown(data, self.views)
-        networks: dict[str, Network] = {}
+        folds = {name: self._folds(name, data, rows) for name in self.teachers}
+        networks: dict[tuple[str, int], Network] = {}
+
+        def network(teacher: str, fold: int) -> "Network":
+            if (teacher, fold) not in networks:
+                model = load_model(self.teachers[teacher], device=self.device, fold=fold)
+                _check_seal(self.teachers[teacher], model.seal, self.seals[teacher])
+                networks[teacher, fold] = model.network
+            return networks[teacher, fold]
 
         def forward(array: str, lo: int, hi: int) -> npt.NDArray[np.float32]:
             teacher, view = array_parts(array)
-            if teacher not in networks:
-                model = load_model(self.teachers[teacher], device=self.device)
-                _check_seal(self.teachers[teacher], model.seal, self.seals[teacher])
-                networks[teacher] = model.network
-            return model_logits(
-                networks[teacher],
-                data,
-                rows,
-                lo,
-                hi,
-                device=self.device,
-                precision=self.precision,
-                features=shown[view],
-            )
+            logits_nBT = np.zeros((hi - lo, 2, data.num_clips), dtype=np.float32)
+            for fold in np.unique(folds[teacher][lo:hi]).tolist():
+                wanted_N = folds[teacher] == fold
+                every_nBT = model_logits(
+                    network(teacher, fold),
+                    data,
+                    rows,
+                    lo,
+                    hi,
+                    device=self.device,
+                    precision=self.precision,
+                    features=shown[view],
+                    wanted_N=wanted_N,
+                )
+                logits_nBT[wanted_N[lo:hi]] = every_nBT[wanted_N[lo:hi]]
+            return logits_nBT
 
         return forward
+
+    def _folds(self, teacher: str, data: DataSet, rows: Rows) -> npt.NDArray[np.int16]:
+        """Return which of a teacher's models each row is asked of."""
+        facts, seal = read_facts(self.teachers[teacher])
+        _check_seal(self.teachers[teacher], seal, self.seals[teacher])
+        return folds_of_rows(facts, data, rows)
 
 
 def _shown(data: DataSet, views: Views | None) -> list["Features | None"]:

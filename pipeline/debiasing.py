@@ -5,7 +5,7 @@ out and put back at a uniform place, if asked at another length too. Shapes: N p
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +35,7 @@ class TeacherBatch(NamedTuple):
 
 
 class Teaching:
-    """Trains a teacher on the train split (a `training.Task`)."""
+    """Trains a teacher on the train split but for some videos (a `training.Task`)."""
 
     def __init__(
         self,
@@ -46,16 +46,20 @@ class Teaching:
         debias: bool,
         moved_span_loss: bool,
         moved_stretch: float,
+        left_out: Collection[str] = (),
         device: str,
     ) -> None:
         self.network, self.data, self.recipe, self.device = network, data, recipe, device
         self.debias, self.moved_span_loss = debias, moved_span_loss
         characters = network.shape["characters"]
-        rows = data.rows("train")
+        rows, pairs = data.rows("train"), data.pairs["train"]
+        if left_out:
+            kept = [row for row, pair in enumerate(pairs) if pair.video not in left_out]
+            rows, pairs = rows.take(kept), [pairs[row] for row in kept]
         self.num_rows = len(rows.ids)
         self.num_batches = math.ceil(self.num_rows / recipe.batch)
         self.gatherer = Gatherer(data, rows, characters=characters, device=device)
-        self.mover = Mover(data, rows, data.pairs["train"], stretch=moved_stretch)
+        self.mover = Mover(data, rows, pairs, stretch=moved_stretch)
         self.validation = Validation(data)
 
     def batches(self, epoch: int) -> Iterator[TeacherBatch]:

@@ -6,7 +6,7 @@ its log (with times) in `<name>.log`, and in the end what it cost in `<name>.cos
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from stores.files import describe_change, locked, read_json, remove_folder, writ
 from stores.models import is_finished
 from student.model import save_model
 from student.recipe import Recipe
-from student.training import Task, train
+from student.training import Progress, Task, train
 
 log = logging.getLogger("refkd")
 Batch = TypeVar("Batch")
@@ -35,14 +35,16 @@ def fit(
     work: dict[str, Any],
     facts: Callable[[], dict[str, Any]],
     task: Callable[[], Task[Batch]],
+    folds: Sequence[Callable[[], Task[Batch]]] = (),
     device: str,
     threads: int | None,
 ) -> Path:
     """Train a task to a finished model folder, going on where a killed run stopped.
 
     `name` stands before its notices; `inputs` identify the model; `work` is noted beside what it
-    cost; `facts` and `task` are called only if there is work to do. A run that goes on keeps the
-    number of threads it began with, so that its bits stay the same.
+    cost; `facts`, `task` and `folds` are called only if there is work to do. `folds` are tasks that
+    are trained first, each as the task is, to weights that stand beside those of the task. A run
+    that goes on keeps the number of threads it began with, so that its bits stay the same.
     """
     with locked(folder.with_name(f".{folder.name}.lock"), wait=False) as mine:
         if not mine:
@@ -53,28 +55,33 @@ def fit(
             return folder
         how = _begin(building, inputs, device=device, threads=threads)
         noted = {**how, "epochs": recipe.epochs, **work}
+
+        def trained(task: Callable[[], Task[Batch]], checkpoint: str, name: str) -> Progress:
+            path, threads = building / checkpoint, how["threads"]
+            return train(task(), recipe, path, device=device, threads=threads, name=name)
+
         with (
             _logged(folder.with_name(f"{folder.name}.log")),
             measured(folder, stage, **noted) as cost,
         ):
-            progress = train(
-                task(),
-                recipe,
-                building / "checkpoint",
-                device=device,
-                threads=how["threads"],
-                name=name,
-            )
-            cost["seconds"] = round(progress.seconds, 3)
-        learned = {
-            "inputs": inputs,
-            "how": how,
-            "history": progress.history,
-            "best_epoch": progress.best_epoch,
-        }
-        save_model(folder, progress.best_weights, {**facts(), **learned})
+            parts = [  # a finished one is read from its checkpoint, at the last epoch
+                trained(make, f"checkpoint-{fold}", f"{name}, fold {fold + 1}/{len(folds)}")
+                for fold, make in enumerate(folds)
+            ]
+            progress = trained(task, "checkpoint", name)
+            cost["seconds"] = round(sum(one.seconds for one in [*parts, progress]), 3)
+        learned = {"inputs": inputs, "how": how, **_course(progress)}
+        if parts:
+            learned["fold_courses"] = [_course(part) for part in parts]
+        weights = [part.best_weights for part in parts]
+        save_model(folder, progress.best_weights, {**facts(), **learned}, folds=weights)
         remove_folder(building)
     return folder
+
+
+def _course(progress: Progress) -> dict[str, Any]:
+    """Return what a model records of its training."""
+    return {"history": progress.history, "best_epoch": progress.best_epoch}
 
 
 def _begin(

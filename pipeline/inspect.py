@@ -16,6 +16,7 @@ from stores.annotations import SUFFIXES, Pair, read_annotations
 from stores.arraynames import spoken
 from stores.cache import FORMAT as CACHE
 from stores.cache import damaged_files, open_cache
+from stores.cachekeys import FOLD_WEIGHTS
 from stores.dataset import FORMAT as DATA
 from stores.dataset import open_dataset
 from stores.defects import count_defects
@@ -147,6 +148,20 @@ def _model_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "epochs": len(manifest["history"]),
         "kept epoch": manifest["best_epoch"],
         "val": kept["val"],
+        **({"folds": _fold_facts(manifest)} if "folds" in manifest else {}),
+    }
+
+
+def _fold_facts(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return how each model of a cross-fitted teacher was fitted: without which videos, how well."""
+    both = zip(manifest["folds"], manifest["fold_courses"], strict=True)
+    return {
+        f"without fold {fold}": {
+            "videos left out": len(videos),
+            "kept epoch": course["best_epoch"],
+            "val": course["history"][course["best_epoch"] - 1]["val"],
+        }
+        for fold, (videos, course) in enumerate(both, start=1)
     }
 
 
@@ -160,7 +175,11 @@ def _cache_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "simulated": manifest["simulated"],
         "splits": {split: {"pairs": counts[split]} for split in manifest["splits"]},
         "teachers": {
-            name: {"key": array["key"][:SHORT], **array["built"]}
+            name: {
+                "key": array["key"][:SHORT],
+                "folds": len(array["inputs"].get(FOLD_WEIGHTS, ())) or None,
+                **array["built"],
+            }
             for name, array in manifest["arrays"].items()
             if name in opened.teachers
         },

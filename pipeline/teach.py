@@ -1,12 +1,21 @@
-"""Train one teacher on the train split of a prepared data set: the plain one or the debiased one."""
+"""Train one teacher on the train split of a prepared data set: the plain one or the debiased one.
 
+A cross-fitted teacher is several models: one for each fold of the videos, fitted without it, which
+`cache` asks about that fold's pairs, and one fitted on everything, which all else asks. They share
+what `prepare` computed from the features of all training videos (channel statistics, words); what
+a model must not have seen is how its own pairs are labelled.
+"""
+
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.debiasing import Teaching
 from pipeline.fitting import fit
-from stores.dataset import open_dataset
+from stores.dataset import DataSet, open_dataset
 from stores.errors import RefkdError
+from stores.folds import assign_folds
 from student.forward import resolve_device
 from student.model import model_facts, network_shape
 from student.network import Network, find_backbone
@@ -23,12 +32,14 @@ def teach(
     recipe: Recipe,
     moved_span_loss: bool = False,
     moved_stretch: float = 1.0,
+    folds: int = 1,
     device: str = "auto",
     threads: int | None = None,
 ) -> Path:
     """Train a teacher into the folder `out` and return it; a finished one is returned as it is.
 
-    Raises RefkdError if `out` holds a model of other inputs or the data has no train split.
+    With `folds` of at least 2 it is cross-fitted. Raises RefkdError if `out` holds a model of other
+    inputs or the data has no train split.
     """
     if moved_span_loss and bias != "ood":
         raise RefkdError(f"--moved-span-loss is for --bias ood, got --bias {bias}")
@@ -40,6 +51,7 @@ def teach(
     dataset = open_dataset(data)
     if not dataset.pairs.get("train"):
         raise RefkdError(f"{data} has no train split; prepare it with training annotations")
+    parts = _folds(dataset, folds, seed=recipe.seed)
     settings = {name: value for name, value in recipe_json(recipe).items() if name in TEACHER_KNOBS}
     inputs: dict[str, Any] = {
         **settings,
@@ -49,10 +61,12 @@ def teach(
         "data": dataset.seal,
         "backbone_version": find_backbone(recipe.backbone)[1],
     }
+    if parts:  # one fold is none: such a teacher is what it would be without folds
+        inputs["folds"] = folds
     device = resolve_device(device)
     shape = network_shape(dataset, recipe)
 
-    def task() -> Teaching:
+    def task(left_out: Collection[str] = ()) -> Teaching:
         network = Network(shape, seed=recipe.seed)
         network.standardise(dataset.channel_stats)
         return Teaching(
@@ -62,18 +76,36 @@ def teach(
             debias=bias == "ood",
             moved_span_loss=moved_span_loss,
             moved_stretch=moved_stretch,
+            left_out=left_out,
             device=device,
         )
 
+    without: list[Callable[[], Teaching]] = [partial(task, frozenset(part)) for part in parts]
+    grouped = {"folds": parts} if parts else {}
     return fit(
         out,
         recipe,
         stage="teach",
         name=f"{bias} teacher",
         inputs=inputs,
-        work={"rows": len(dataset.pairs["train"])},
-        facts=lambda: {**model_facts(dataset, shape), "kind": "teacher", "bias": bias},
+        # K models see 1 - 1/K of the pairs each, and one sees all
+        work={"rows": len(dataset.pairs["train"]) * folds},
+        facts=lambda: {**model_facts(dataset, shape), "kind": "teacher", "bias": bias, **grouped},
         task=task,
+        folds=without,
         device=device,
         threads=threads,
     )
+
+
+def _folds(data: DataSet, number: int, *, seed: int) -> list[list[str]]:
+    """Return the videos of each fold; none for one fold, which would leave nothing to fit.
+
+    Raises RefkdError if there are fewer training videos than folds.
+    """
+    videos = {pair.video for pair in data.pairs["train"]}
+    if not 1 <= number <= len(videos):
+        raise RefkdError(
+            f"folds must be at least 1 and at most the {len(videos)} training videos, got {number}"
+        )
+    return assign_folds(sorted(videos), number, seed=seed) if number > 1 else []

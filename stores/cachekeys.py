@@ -14,9 +14,10 @@ from stores.codecs import check_codec
 from stores.dataset import DataSet, Rows
 from stores.errors import RefkdError
 from stores.fingerprints import digest
+from stores.folds import fold_weights, folds_of_rows
 from stores.models import WEIGHTS, check_fit
 from stores.rowarrays import RowArray, rows_per_chunk
-from stores.rowdigests import RowFields, moment_digests
+from stores.rowdigests import Columns, RowFields, moment_digests
 from stores.samples import Samples, Views
 
 FORMAT_VERSION = 1
@@ -37,7 +38,9 @@ NETWORK = (  # facts of a model without which the same weights would give other 
 
 TEACHER = "teacher "  # heads the names of inputs that are a teacher's own
 ROW_INPUTS = ("ids", "features", "queries", "clips")
-OWN_ROW_INPUTS = ("moments", "seeds")  # of some arrays: what their rows depend on beside those
+FOLD_WEIGHTS = "teacher fold weights"  # of a cross-fitted teacher
+FOLDS = "teacher folds"  # of a cross-fitted teacher: which of its models each row is asked of
+OWN_ROW_INPUTS = ("moments", "seeds", FOLDS)  # of some arrays: what rows depend on beside those
 VIEWED = "train"  # the split whose pairs have views
 
 Inputs = dict[str, Any]
@@ -123,24 +126,11 @@ def plan_cache(
         "precision": precision,
         "codec": codec,
         "rows_per_chunk": layout.rows_per_chunk,
+        **data_settings(data),
     }
     fields = RowFields(data, rows)
-    settings = {**how, **data_settings(data)}
-    arrays = {}
-    for name, (facts, seal) in sorted(teachers.items()):
-        inputs = {**settings, **fields.inputs(), **teacher_inputs(facts)}
-        arrays[name] = ArrayPlan(digest(inputs), inputs, seal, facts.get("inputs", {}))
-    plain = {name: array.key for name, array in arrays.items()}
-    if views is not None:
-        moments_N32 = moment_digests(data, rows)
-        for view, seeds_N in enumerate(views.seeds_VN, start=1):
-            columns = {"moments": moments_N32, "seeds": seeds_N}
-            seen = {**settings, **fields.inputs(columns), "view version": views.version}
-            chunk_rows = fields.chunk_digests(layout, columns)
-            for name, (facts, seal) in sorted(teachers.items()):
-                inputs = {**seen, **teacher_inputs(facts)}
-                plan = ArrayPlan(digest(inputs), inputs, seal, chunk_rows=chunk_rows)
-                arrays[array_name(name, view)] = plan
+    arrays = _plan_arrays(data, rows, fields, layout, teachers, settings=how, views=views)
+    plain = {name: array.key for name, array in arrays.items() if name in teachers}
     inputs = {
         "format_version": FORMAT_VERSION,
         "teachers": plain,
@@ -161,10 +151,44 @@ def plan_cache(
     )
 
 
+def _plan_arrays(
+    data: DataSet,
+    rows: Rows,
+    fields: RowFields,
+    layout: RowArray,
+    teachers: Mapping[str, tuple[Inputs, str]],
+    *,
+    settings: Inputs,
+    views: Views | None,
+) -> dict[str, ArrayPlan]:
+    """Return the arrays of each teacher and view by name; `settings` are inputs that all share."""
+    shown: list[tuple[Inputs, Columns]] = [(settings, {})]  # by view
+    if views is not None:
+        moments_N32, moved = moment_digests(data, rows), {"view version": views.version}
+        shown += [
+            ({**settings, **moved}, {"moments": moments_N32, "seeds": seeds_N})
+            for seeds_N in views.seeds_VN
+        ]
+    arrays = {}
+    for name, (facts, seal) in sorted(teachers.items()):
+        own = {FOLDS: folds_of_rows(facts, data, rows)} if facts.get("folds") else {}
+        for view, (how, seen) in enumerate(shown):
+            columns = {**seen, **own}
+            inputs = {**how, **fields.inputs(columns), **teacher_inputs(facts)}
+            chunk_rows = fields.chunk_digests(layout, columns) if columns else None
+            plan = ArrayPlan(digest(inputs), inputs, seal, facts.get("inputs", {}), chunk_rows)
+            arrays[array_name(name, view)] = plan
+    return arrays
+
+
 def teacher_inputs(facts: Inputs) -> Inputs:
     """Return what a teacher contributes to its array's key: weights, network, code version."""
-    network = {f"{TEACHER}{name}": facts[name] for name in NETWORK}
-    return {f"{TEACHER}weights": facts["files"][WEIGHTS]["sha256"], **network}
+    found = {f"{TEACHER}{name}": facts[name] for name in NETWORK}
+    found[f"{TEACHER}weights"] = facts["files"][WEIGHTS]["sha256"]
+    if facts.get("folds"):
+        files = [fold_weights(fold) for fold in range(len(facts["folds"]))]
+        found[FOLD_WEIGHTS] = [facts["files"][file]["sha256"] for file in files]
+    return found
 
 
 def named_inputs(inputs: Inputs, arrays: Mapping[str, Inputs]) -> Inputs:

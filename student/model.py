@@ -1,5 +1,6 @@
 """Networks to and from model folders (the format is described in stores/models.py)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from safetensors.torch import load, save
 from stores.dataset import DataSet
 from stores.errors import RefkdError
 from stores.files import publish, read_sealed, remove_folder, seal_folder, write_atomic
+from stores.folds import EVERYTHING, fold_weights
 from stores.models import FORMAT, REPAIR, WEIGHTS, read_facts
 from student.network import Network, find_backbone
 from student.recipe import Recipe
@@ -53,22 +55,36 @@ def model_facts(data: DataSet, shape: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def save_model(folder: Path, weights: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+def save_model(
+    folder: Path,
+    weights: dict[str, torch.Tensor],
+    facts: dict[str, Any],
+    *,
+    folds: Sequence[dict[str, torch.Tensor]] = (),
+) -> None:
     """Write a model folder whole: it appears under its name only when it is sealed.
 
-    Side branches are left out: nothing reads them after training.
+    `folds` are the weights fitted without each fold. Side branches are left out: nothing reads
+    them after training.
     """
     building = folder.with_name(f".{folder.name}.finished")
     remove_folder(building)
     building.mkdir(parents=True)
-    kept = {name: tensor.cpu() for name, tensor in weights.items() if not name.startswith("side.")}
-    write_atomic(building / WEIGHTS, save(kept))
+    write_atomic(building / WEIGHTS, _weights_file(weights))
+    for fold, fitted in enumerate(folds):
+        (building / fold_weights(fold)).parent.mkdir(exist_ok=True)
+        write_atomic(building / fold_weights(fold), _weights_file(fitted))
     seal_folder(building, facts)
     publish(building, folder)
 
 
-def load_model(folder: Path, *, device: str = "cpu") -> Model:
-    """Return a model ready to be asked.
+def _weights_file(weights: dict[str, torch.Tensor]) -> bytes:
+    kept = {name: tensor.cpu() for name, tensor in weights.items() if not name.startswith("side.")}
+    return save(kept)
+
+
+def load_model(folder: Path, *, device: str = "cpu", fold: int = EVERYTHING) -> Model:
+    """Return a model ready to be asked: the one fitted on everything, or without a fold.
 
     Raises RefkdError if the folder is not a finished model, is damaged, or was made by another
     version of its backbone's code.
@@ -80,7 +96,8 @@ def load_model(folder: Path, *, device: str = "cpu") -> Model:
             f"{folder} was made by version {facts['backbone_version']} of {facts['backbone']}, "
             f"this is version {version}; train it again"
         )
-    weights = load(read_sealed(folder, WEIGHTS, facts, repair=REPAIR))
+    file = WEIGHTS if fold == EVERYTHING else fold_weights(fold)
+    weights = load(read_sealed(folder, file, facts, repair=REPAIR))
     network = Network(facts)
     network.load_state_dict(weights)
     return Model(network.to(device).eval(), facts, seal)

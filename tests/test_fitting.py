@@ -3,6 +3,7 @@ import logging
 import re
 
 import pytest
+from stopping import leave_half_done
 
 from pipeline.costs import read_costs
 from pipeline.teach import teach
@@ -22,35 +23,9 @@ def begun(folder):
     return folder.with_name(f".{folder.name}.building") / "begun.json"
 
 
-def leave_half_done(data_folder, out, monkeypatch, **how):
-    """Stop a training after its first epoch, as a kill would, and return its folder."""
-    from pipeline import fitting
-
-    train = fitting.train
-
-    def stopped(*args, **kwargs):
-        task = args[0]
-        validate, calls = task.validate, []
-
-        def once():
-            if calls:
-                raise KeyboardInterrupt
-            calls.append(1)
-            return validate()
-
-        task.validate = once
-        return train(*args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(fitting, "train", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            taught(data_folder, out, **how)
-    return out
-
-
 def test_a_resumed_run_keeps_its_threads(data_folder, tmp_path, monkeypatch, caplog):
     """Begun with 2 threads and gone on with 1 asked for: 2 are used, recorded, and said."""
-    out = leave_half_done(data_folder, tmp_path / "t", monkeypatch, threads=2)
+    out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch, threads=2)
     with caplog.at_level(logging.INFO, "refkd"):
         taught(data_folder, out, threads=1)
 
@@ -61,7 +36,7 @@ def test_a_resumed_run_keeps_its_threads(data_folder, tmp_path, monkeypatch, cap
 
 def test_half_a_training_of_other_inputs_is_refused(data_folder, tmp_path, monkeypatch):
     """Another seed under the same name: what changed is named and the half-done work is kept."""
-    out = leave_half_done(data_folder, tmp_path / "t", monkeypatch)
+    out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
     other = Recipe(hidden=8, epochs=2, batch=48, seed=7)
 
     with pytest.raises(RefkdError, match=r"half a training of other inputs: seed \(was 0, now 7\)"):
@@ -71,7 +46,7 @@ def test_half_a_training_of_other_inputs_is_refused(data_folder, tmp_path, monke
 
 def test_half_a_training_by_another_torch_begins_anew(data_folder, tmp_path, monkeypatch, caplog):
     """Another version computes other bits: the half-done work is dropped, and that is said."""
-    out = leave_half_done(data_folder, tmp_path / "t", monkeypatch)
+    out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
     record = json.loads(begun(out).read_bytes())
     record["how"]["torch"] = "1.0"
     begun(out).write_text(json.dumps(record))
