@@ -104,7 +104,7 @@ def teach(
     default="raw",
     show_default=True,
     metavar="NAME",
-    help="A codec of zarr.codecs or zarr.codecs.numcodecs, or raw; a checksum always follows.",
+    help="raw, zstd, gzip, blosc, shuffle-zstd or shuffle-lz4; a checksum always follows.",
 )
 @click.option(
     "--precision",

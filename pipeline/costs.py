@@ -1,7 +1,9 @@
 """What a stage cost: seconds and memory, noted beside the folder that it wrote, never inside.
 
-<folder>.cost   by stage: seconds, peak_rss_bytes, and what the stage tells of its work,
-                     such as device, threads, rows; peak_gpu_bytes where a GPU was used
+    <folder>.cost   JSON, by stage: seconds, peak_rss_bytes, and what the stage tells of its work,
+                    such as device, threads, rows; peak_gpu_bytes where a GPU was used
+
+A folder of such notes must not pass for a folder of annotations, so they are not called .json.
 """
 
 import json

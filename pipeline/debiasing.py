@@ -66,7 +66,8 @@ class Teaching:
         recipe = self.recipe
         rng = generator(recipe.seed, "moved moments", epoch)
         for index_N in epoch_order(self.num_rows, recipe.batch, seed=recipe.seed, epoch=epoch):
-            inputs, gt_N2 = self.gatherer.inputs(index_N, trim=True), self.gatherer.gt(index_N)
+            inputs = self.gatherer.inputs(index_N, trim=True)
+            gt_N2 = self.gatherer.gt(index_N).to(self.device)
             moved = self._moved(index_N, rng) if self.debias else None
             yield TeacherBatch(inputs, gt_N2, moved)
 

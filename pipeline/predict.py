@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stores.dataset import encode_words
+from stores.dataset import encode_words, read_words_path
 from stores.errors import RefkdError
 from stores.features import read_features
 from stores.grid import resample, span_seconds
@@ -47,7 +47,7 @@ def predict(
     rows_nD = read_features(features, channels=facts["num_channels"])
     rows_nD = half_precision(features.stem, rows_nD)  # as in a data set
     grid_mD = resample(rows_nD, facts["num_clips"], grid=facts["grid"])
-    word_file = _training_words(facts, words)
+    word_file = _training_words(facts, words or read_words_path(model))
     inputs = _inputs(facts, grid_mD, query, word_file).to(device)
     with torch.inference_mode(), intra_op_threads(1):
         log_p_NBT = masked_log_softmax(asked.network(inputs).logits_NBT, inputs.clips_NT)
@@ -59,10 +59,9 @@ def predict(
     return answers
 
 
-def _training_words(facts: dict[str, Any], words: Path | None) -> WordFile:
+def _training_words(facts: dict[str, Any], words: Path | str | None) -> WordFile:
     """Return the word vectors that a model was trained with, known by their digest."""
-    recorded = facts["word_file"]
-    path = words if words is not None else recorded["path"]
+    recorded, path = facts["word_file"], words
     if path is not None and not Path(path).is_file():
         raise RefkdError(
             f"no word vectors at {path}; give the file of training ({recorded['name']}) by --words"

@@ -8,9 +8,16 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from stores.dataset import DataSet
+from stores.dataset import WORDS_PATH, DataSet
 from stores.errors import RefkdError
-from stores.files import publish, read_sealed, remove_folder, seal_folder, write_atomic
+from stores.files import (
+    publish,
+    read_sealed,
+    remove_folder,
+    seal_folder,
+    write_atomic,
+    write_json,
+)
 from stores.folds import EVERYTHING, fold_weights
 from stores.models import FORMAT, REPAIR, WEIGHTS, read_facts
 from student.network import Network, find_backbone
@@ -74,7 +81,10 @@ def save_model(
     for fold, fitted in enumerate(folds):
         (building / fold_weights(fold)).parent.mkdir(exist_ok=True)
         write_atomic(building / fold_weights(fold), _weights_file(fitted))
-    seal_folder(building, facts)
+    word_file = dict(facts["word_file"])
+    path = word_file.pop("path", None)  # where it lay is no part of what the model is
+    seal_folder(building, {**facts, "word_file": word_file})
+    write_json(building / WORDS_PATH, path)
     publish(building, folder)
 
 
