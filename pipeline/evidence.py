@@ -9,6 +9,7 @@ from pipeline.names import Taught, teacher_details
 from pipeline.page import Cell, mean_cell, number_table, paragraph, score_table, section, several
 from pipeline.scoring import Scored, difference, mean_of
 from pipeline.subjects import Subject
+from pipeline.table import named_floors
 from stores.fingerprints import canonical_json
 from student.calibration import BOUNDARIES, NUM_BINS, Calibration
 from student.validation import MOVED
@@ -28,7 +29,9 @@ def scores_section(found: Found, floors: Mapping[str, Mapping[str, Any]], *, suf
         rows = {name: some for name, some in rows.items() if some}
         count = next(iter(own.values()))["pairs"]
         moved = " with their moments moved" if split == MOVED else ""
-        tables.append(score_table(f"{split}: {count} pairs{moved}{suffix}", own, rows))
+        tables.append(
+            score_table(f"{split}: {count} pairs{moved}{suffix}", named_floors(own), rows)
+        )
     legend = paragraph(
         "Grey rows are floors: answers that never look at the video. ↓ stands below the best floor "
         "of its column, bold is the best model. Of several seeds: mean ± standard deviation. R1@m: "
@@ -145,7 +148,8 @@ def calibration_section(
         f"the moment. The expected calibration error is the mean over {NUM_BINS} bins, of equally "
         "many predictions each, of the distance between the share that is right and the mean "
         "probability (Guo et al. 2017). By chance: the error of a perfectly calibrated model that "
-        "is as sure, on as many pairs. The diagrams have fewer bins where there are few pairs.",
+        "is as sure, on as many pairs. The diagrams show the first seed, start and end together, in "
+        "fewer bins where there are few pairs.",
         kind="soft",
     )
     tables = [_calibration_table(found, split, suffix) for split in tests]

@@ -31,7 +31,8 @@ th:first-child, td.text { text-align: left; } th { font-weight: 600; }
 th:first-child { position: sticky; left: 0; background: var(--paper); white-space: normal;
   min-width: 11rem; max-width: 24rem; }
 table.scores td { min-width: 5.2rem; } table.facts th { text-align: left; }
-td.text { white-space: normal; overflow-wrap: anywhere; }
+td.text { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; }
+table.facts > tbody > tr > * { vertical-align: top; }
 thead th { border-bottom: 1px solid var(--rule); font-size: .85rem; }
 tbody tr.floor { color: var(--soft); } tbody tr.floor th { font-weight: 400; }
 tbody tr.first > * { border-top: 1px solid var(--rule); } td.best { font-weight: 700; }

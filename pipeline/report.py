@@ -128,7 +128,7 @@ def _inputs_section(data: DataSet, subjects: Sequence[Subject]) -> str:
     }
     models = {
         subject.name: {
-            "seeds": [seed for member in subject.members for seed in member.seeds],
+            "seed": [seed for member in subject.members for seed in member.seeds],
             **_model_facts(subject.at_hand[0].facts),
         }
         for subject in subjects
@@ -149,7 +149,8 @@ def _model_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kind": facts["kind"],
         "kept epoch": facts["best_epoch"],
-        "trained on": f"{how['device']}, torch {how['torch']}, {how['threads']} threads",
+        "threads": how["threads"],
+        "trained on": f"{how['device']}, torch {how['torch']}",
         "cache": facts.get("cache", "")[:16],
         **{name: value for name, value in settings.items() if name not in ("data", "seed")},
     }

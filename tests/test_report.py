@@ -120,7 +120,7 @@ def test_what_was_run(page, data):
     """Recipe, seeds and data are told."""
     assert data.seal[:16] in page
     assert re.search(r'<th scope="row">rectify</th>.*?<td class="text">mixed</td>', page)
-    assert re.search(r'<th scope="row">seeds</th>.*?<td class="text">0, 1</td>', page)
+    assert re.search(r'<th scope="row">seed</th>.*?<td class="text">0, 1</td>', page)
 
 
 def test_same_inputs_same_bytes(plain, data_folder, runs_folder, tmp_path):
