@@ -85,7 +85,9 @@ def teaching_section(subject: Subject) -> str:
 def _validation_lines(subjects: Sequence[Subject], split: str) -> list[Line]:
     lines = []
     for place, subject in enumerate(subjects):
-        line = _mean_line(subject, lambda entry: entry[split] and entry[split]["mIoU"], place=place)
+        line = _mean_line(
+            subject, lambda entry: entry.get(split) and entry[split]["mIoU"], place=place
+        )
         if line is not None:
             lines.append(line)
     return lines

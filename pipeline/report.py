@@ -15,6 +15,7 @@ from pipeline.page import document, facts_table, paragraph, section
 from pipeline.scoring import score_subjects, split_floors
 from pipeline.subjects import Subject, find_subjects
 from stores.dataset import DataSet, open_dataset
+from stores.errors import RefkdError
 from stores.files import write_atomic
 from student.calibration import NUM_BINS, Calibration, boundary_confidence, calibration
 from student.forward import resolve_device
@@ -42,11 +43,14 @@ def report(
     """Write the page `out` about run folders, or folders that hold them, and return it.
 
     Results of `refkd ablate` that lie in such folders are shown too, and spare asking their
-    models. Raises RefkdError if a folder holds no finished run, or no run is a student.
+    models. Raises RefkdError if a folder holds no finished run, no run is a student, or the data
+    have nothing to score.
     """
     dataset, device = open_dataset(data), resolve_device(device)
     subjects = find_subjects(runs, teachers or {}, dataset)
     splits = [split for split, pairs in dataset.pairs.items() if pairs and split != "train"]
+    if not splits:
+        raise RefkdError(f"{data} has no split but train; prepare it with val or test annotations")
     tests = [split for split in splits if split != "val"]
     found = score_subjects(subjects, dataset, splits, device=device)
     floors = split_floors(dataset, splits)

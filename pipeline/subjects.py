@@ -77,7 +77,7 @@ def find_subjects(
     for member in members.values():
         groups.setdefault(_key(member.about), []).append(member)
     by_kind: dict[str, list[list[Member]]] = {"teacher": [], "student": [], "average": []}
-    for group in groups.values():
+    for group in map(_once, groups.values()):
         by_kind[group[0].about["kind"]].append(sorted(group, key=lambda one: one.seeds))
     if not any(member.folder for group in by_kind["student"] for member in group):
         raise RefkdError("no student is among the runs; give folders that `refkd distill` wrote")
@@ -120,6 +120,12 @@ def _at_hand(folder: Path, facts: dict[str, Any], result: Result | None, name: s
         teachers = {name: taught_by.get(name) or unknown for name in facts["recipe"]["teachers"]}
         about = {"kind": "student", "recipe": facts["recipe"], "teachers": teachers}
     return Member(about, folder, facts, result, name)
+
+
+def _once(group: Sequence[Member]) -> list[Member]:
+    """Leave out results of models that are at hand with other bits, trained again elsewhere."""
+    here = [member.seeds for member in group if member.folder]
+    return [member for member in group if member.folder or member.seeds not in here]
 
 
 def _key(about: About) -> str:

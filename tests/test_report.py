@@ -8,6 +8,7 @@ import pytest
 from pipeline.evaluate import evaluate
 from pipeline.report import report
 from pipeline.subjects import find_runs
+from stores.errors import RefkdError
 from stores.models import read_facts
 
 VOID = {"meta"}
@@ -141,3 +142,28 @@ def test_simulated_is_said_wherever_scores_stand(make_data, runs_folder, tmp_pat
     assert len(captions) == 4 + 2
     assert all(caption.endswith(", simulated features") for caption in captions)
     assert "say nothing about real video" in text
+
+
+def test_data_without_anything_to_score(data, runs_folder, tmp_path, monkeypatch):
+    """Training pairs alone say nothing: what to prepare is named."""
+    from pipeline import report as module
+
+    bare = type(data)(**{**vars(data), "pairs": {"train": data.pairs["train"]}})
+    monkeypatch.setattr(module, "open_dataset", lambda folder: bare)
+    with pytest.raises(RefkdError, match="has no split but train; prepare it with val or test"):
+        report(tmp_path / "r.html", data=tmp_path / "d", runs=[runs_folder], device="cpu")
+
+
+def test_data_with_val_alone(data, runs_folder, tmp_path, monkeypatch):
+    """Scores, curves and examples of val; nothing is said of tests that are not there."""
+    from pipeline import report as module
+
+    pairs = {split: data.pairs[split] for split in ("train", "val")}
+    lone = type(data)(**{**vars(data), "pairs": pairs})
+    monkeypatch.setattr(module, "open_dataset", lambda folder: lone)
+    runs = find_runs([runs_folder])[:1]
+    text = report(tmp_path / "r.html", data=tmp_path / "d", runs=runs, device="cpu").read_text()
+
+    assert re.findall(r"<caption>(\w+): 36 pairs", text) == ["val", "val_moved"]
+    assert "Pairs of val at the upper quartile" in text
+    assert "Calibration" not in text

@@ -105,6 +105,16 @@ def test_results_of_a_run_go_with_it(runs_folder, settings, data, tmp_path):
     assert sum(len(one.members) for one in subjects) == 3
 
 
+def test_a_model_trained_again_counts_once(runs_folder, teacher_folders, settings, data, tmp_path):
+    """A result of the same teacher from elsewhere, of other bits, gives way to the one at hand."""
+    Results(tmp_path).keep(a_result(about_teachers({"x": settings["ood"]}, data), "aa"))
+    subjects = find_subjects([runs_folder, tmp_path], {"ood": [teacher_folders["ood"]]}, data)
+
+    (member,) = named(subjects)["OOD teacher"].members
+    assert member.folder == teacher_folders["ood"]
+    assert member.result is None
+
+
 def test_averages_stand_last(runs_folder, settings, data, tmp_path):
     """Teachers asked together have no folder of their own."""
     Results(tmp_path).keep(a_result(about_teachers(settings, data), "aa", "bb"))
