@@ -112,6 +112,17 @@ def test_cache_and_weigh(data_folder, cache_folder, teachers):
     assert told("weigh", cache_folder) == {"weights": str(cache_folder / "weights")}
 
 
+def test_folds_and_views(data_folder, tmp_path):
+    """`teach --folds` and `cache --views` pass their numbers on; `inspect` tells them."""
+    teacher, caches = tmp_path / "id", tmp_path / "caches"
+    told("teach", data_folder, teacher, "--bias", "id", "--folds", "2", *QUICK)
+    named = ("--teacher", f"id={teacher}")
+    facts = told("inspect", told("cache", data_folder, caches, *named, "--views", "1")["cache"])
+
+    assert told("inspect", teacher)["folds"].keys() == {"without fold 1", "without fold 2"}
+    assert (facts["views"], facts["teachers"]["id"]["folds"]) == (1, 2)
+
+
 def test_verify(cache_folder, data_folder, teachers):
     """`verify` tells how far each teacher is from what was cached: nowhere."""
     found = told("verify", cache_folder, data_folder, *teachers, "--device", "cpu")

@@ -1,5 +1,7 @@
 """Which trials a table needs: seeds, pairs, names, folders."""
 
+from dataclasses import replace
+
 import pytest
 from test_sources import pair, source, trained
 
@@ -140,3 +142,15 @@ def test_folders_are_known_by_their_training(plan, teacher_folders, data):
     assert rows["", "OOD teacher"].trials[0].models == (teacher_folders["ood"],)
     assert lacking["", "OOD teacher"].trials[0].models == ()
     assert both.trials[0].models == (teacher_folders["id"], teacher_folders["ood"])
+
+
+def test_views_that_are_shown_are_told(plan):
+    """How many views a student draws from is part of what it is about, if it is shown views at all."""
+    few, many = pair("a", 0), pair("b", 0)
+    few.cache.manifest["views"] = {"number": 2, "version": 1}
+    many.cache.manifest["views"] = {"number": 4, "version": 1}
+
+    for augment, count in (("views", 2), ("translate", 1)):
+        base = replace(BASE, augment=augment)
+        trials = [plan("3", [one], base=base)["", "RefKD"].trials[0] for one in (few, many)]
+        assert len({trial.key for trial in trials}) == count
