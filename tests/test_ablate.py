@@ -143,7 +143,8 @@ def test_a_run_that_fails_costs_only_itself(whole, data_folder, cache_folder, tm
         for name, own in facts.items()
         if (own["recipe"]["rectify"], own["recipe"]["seed"]) == ("mixed", 0)
     ]
-    (tmp_path / full).mkdir()  # something else lies where its run would be
+    (tmp_path / full).mkdir()
+    (tmp_path / full / "thesis.txt").write_text("dear")  # something else lies where it would be
 
     with pytest.raises(RefkdError, match=r"^1 of 2 models failed: RefKD s0: no finished model at"):
         run(data_folder, cache_folder, tmp_path)

@@ -177,6 +177,7 @@ def test_killed_between_and_within_folds(data_folder, tmp_path, monkeypatch, cap
         "checkpoint-0",
         "checkpoint-1",
     ]
+    caplog.clear()  # an earlier test may have let notices through
     with caplog.at_level("INFO", "refkd"):
         taught(data_folder, out)
 
