@@ -5,6 +5,7 @@ Shapes: N rows of the split, B = 2 boundaries, T clips; T of one video in an ans
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from stores.pairs import Pair
 from student.metrics import pair_ious
 from student.retrieval import best_spans
 
+LONGEST = 32  # letters of a name that fit into a time line
 QUANTILES = (0.75, 0.5, 0.25)  # of the student's IoU: neither the best nor hand-picked
 Logits = npt.NDArray[np.float32]
 
@@ -96,7 +98,7 @@ def _figure(example: Example) -> str:
         start_s, end_s = found.span_s
         rows.append(
             TimeRow(
-                f"{name}: {start_s:.1f} to {end_s:.1f} s, IoU {found.iou:.2f}",
+                f"{shorten(name, LONGEST, placeholder='…')}: {start_s:.1f} to {end_s:.1f} s, IoU {found.iou:.2f}",
                 [found.span_s],
                 place,
                 found.chances_BT,

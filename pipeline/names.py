@@ -16,10 +16,14 @@ OWN_WORDS = "RefKD"  # of a recipe that no table has
 
 @dataclass(frozen=True)
 class Taught:
-    """A student's recipe as JSON, and how each of its teachers was trained, as far as is known."""
+    """A student's recipe as JSON, and how each of its teachers was trained.
+
+    Where that is not known, `cache` names what its teachers said.
+    """
 
     recipe: Mapping[str, Any]
     teachers: Mapping[str, Mapping[str, Any]]
+    cache: str = ""
 
     @property
     def changes(self) -> Changes:
@@ -59,6 +63,7 @@ def name_students(students: Sequence[Taught]) -> list[str]:
         {name: student.recipe[name] for name in changed if name not in row.changes}
         | student.sizes
         | own
+        | ({"cache": student.cache} if student.cache else {})
         for student, row, own in zip(students, rows, teachers, strict=True)
     ]
     quiet = {name: default[name] for name in changed}

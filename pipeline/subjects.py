@@ -11,10 +11,11 @@ from pipeline.sources import but_seed
 from stores.dataset import DataSet
 from stores.errors import RefkdError
 from stores.files import MANIFEST
-from stores.fingerprints import SHORT, canonical_json
+from stores.fingerprints import canonical_json
 from stores.models import read_facts
 from student.recipe import Recipe, recipe_json
 
+SHORT_CACHE = 8  # digits of a cache's key that a reader needs
 RESULTS = "results"  # where `refkd ablate` keeps them, inside a folder of runs
 
 
@@ -31,7 +32,8 @@ class Member:
     @property
     def taught(self) -> Taught:
         """The recipe and the teachers of a student."""
-        return Taught(recipe_json(Recipe()) | self.about["recipe"], self.about["teachers"])
+        recipe = recipe_json(Recipe()) | self.about["recipe"]
+        return Taught(recipe, self.about["teachers"], self.about.get("cache", ""))
 
     @property
     def seeds(self) -> list[int]:
@@ -115,10 +117,13 @@ def _at_hand(folder: Path, facts: dict[str, Any], result: Result | None, name: s
     elif facts["kind"] == "teacher":
         about = {"kind": "teacher", "teachers": {facts["bias"]: facts["inputs"]}}
     else:
-        unknown = {"cache": facts["cache"][:SHORT]}  # all that tells its teachers from others
-        taught_by = facts.get("taught_by", {})
-        teachers = {name: taught_by.get(name) or unknown for name in facts["recipe"]["teachers"]}
-        about = {"kind": "student", "recipe": facts["recipe"], "teachers": teachers}
+        about = {
+            "kind": "student",
+            "recipe": facts["recipe"],
+            "teachers": facts.get("taught_by", {}),
+        }
+        if not all(about["teachers"].get(teacher) for teacher in facts["recipe"]["teachers"]):
+            about["cache"] = facts["cache"][:SHORT_CACHE]  # all that tells its teachers from others
     return Member(about, folder, facts, result, name)
 
 
@@ -134,7 +139,8 @@ def _key(about: About) -> str:
     teachers = {name: but_seed(how) for name, how in about["teachers"].items()}
     if about["kind"] != "student":  # whatever a teacher is called
         return canonical_json([about["kind"], list(teachers.values())])
-    return canonical_json([{k: v for k, v in recipe.items() if k != "seed"}, teachers])
+    recipe = {name: value for name, value in recipe.items() if name != "seed"}
+    return canonical_json([recipe, teachers, about.get("cache", "")])
 
 
 def _named(groups: Sequence[Sequence[Member]], names: Sequence[str]) -> list[Subject]:

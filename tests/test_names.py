@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from pipeline.ablations import GROUND_TRUTH, PLAIN
 from pipeline.names import Taught, find_row, name_students
 from student.recipe import Recipe, recipe_json
@@ -70,7 +68,11 @@ def test_teachers_of_no_table():
     assert find_row(three).name == "RefKD taught by id, ood, third"
 
 
-@pytest.mark.parametrize("teachers", [{}, {"id": {"cache": "1a"}, "ood": {"cache": "1a"}}])
-def test_teachers_that_nothing_is_known_of(teachers):
-    """Their names stand for their biases."""
-    assert find_row(Taught(recipe_json(Recipe(rectify="none")), teachers)).name == "w/o LR"
+def test_teachers_that_nothing_is_known_of():
+    """Their names stand for their biases, and what they said tells one student from the other."""
+    recipe = recipe_json(Recipe(rectify="none"))
+
+    assert name_students([Taught(recipe, {}, "1a"), Taught(recipe, {}, "2b")]) == [
+        "w/o LR, cache 1a",
+        "w/o LR, cache 2b",
+    ]
