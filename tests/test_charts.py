@@ -124,3 +124,14 @@ def test_time_line_draws_probabilities_as_stairs():
     high, low = (top + floor) / 2, floor - (floor - top) / 4
     assert [y for x, y in start if x < left + 1][-1] == pytest.approx(high, abs=0.02)
     assert start[-1][1] == pytest.approx(low, abs=0.02)
+
+
+def test_faint_chances_are_drawn_as_high_as_sure_ones():
+    """A row is drawn to its own highest chance, so half as likely everywhere looks the same."""
+    chances = np.array([[0.5, 0.25], [0.0, 1.0]])
+    sure, faint = (
+        time_line("q", [TimeRow("x", [(0.0, 1.0)], 1, some)], 2.0, name="v#0")
+        for some in (chances, chances / 2)
+    )
+
+    assert sure == faint

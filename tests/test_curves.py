@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeline.curves import MOST, teaching_section, training_section
+from pipeline.curves import MOST, _mean_line, teaching_section, training_section
 from pipeline.subjects import Member, Subject
 from student.recipe import Recipe, recipe_json
 
@@ -65,6 +65,15 @@ def test_several_seeds_are_their_mean():
     assert "student (2 seeds) from 15 to 25" in figures(text)["mIoU on val"]
     assert "fill-opacity" in text
     assert "fill-opacity" not in training_section([student("student", ONE)])
+
+
+def test_band_of_two_seeds():
+    """Losses 4 and 6 deviate by the root of 2 from 5, and so do 2 and 4 from 3."""
+    line = _mean_line(student("student", ONE, OTHER), lambda entry: entry["losses"]["kl"], place=0)
+
+    assert line.ys == [5.0, 3.0]
+    assert line.band[0] == pytest.approx([5 - 2**0.5, 3 - 2**0.5])
+    assert line.band[1] == pytest.approx([5 + 2**0.5, 3 + 2**0.5])
 
 
 def test_more_subjects_than_colours():

@@ -66,6 +66,15 @@ def test_differences_from_each_other_subject():
     assert text.count('class="best"') == 1
 
 
+def test_a_difference_that_may_be_none_does_not_stand_out():
+    """Better on one pair and worse on another, 0 lies in the interval."""
+    found = {"main": [scored(0, ious=(0.7, 0.3))], "other": [scored(0, ious=(0.5, 0.4))]}
+    text = differences("main", found, ["test_ood"], suffix="")
+
+    assert rows(text)["minus other"][0] == "+5.00 [-10.00, +20.00]"
+    assert 'class="best"' not in text
+
+
 def test_no_differences_of_a_lone_subject():
     """With nothing to compare there is no table."""
     assert differences("main", {"main": [scored(0)]}, ["test_ood"], suffix="") == ""

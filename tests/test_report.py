@@ -117,6 +117,20 @@ def test_every_loss_term_has_a_curve(page, teacher_folders, runs_folder):
         assert {part.split(" from ")[0] for part in spoken.split("; ")} == terms
 
 
+def test_examples_show_every_model(page):
+    """Each of three queries has the ground truth's row, one of each teacher and the student's."""
+    shown = re.findall(r'aria-label="“people [^"]*”; ([^"]*)"', page)
+
+    assert len(shown) == 3
+    for rows in shown:
+        assert [row.split(":")[0] for row in rows.split("; ")] == [
+            "ground truth",
+            "ID teacher",
+            "OOD teacher",
+            "RefKD",
+        ]
+
+
 def test_what_was_run(page, data):
     """Recipe, seeds and data are told."""
     assert data.seal[:16] in page
