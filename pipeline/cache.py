@@ -58,9 +58,8 @@ def cache(
         log.info("%s is already complete", cache_folder(out, plan))
         return cache_folder(out, plan)
 
-    import torch  # not before it is needed: it takes seconds
-
-    from student.forward import block_rows, resolve_device
+    # torch, not before it is needed: it takes seconds
+    from student.forward import block_rows, environment, resolve_device
 
     device = resolve_device(device)
     asking = Asking(
@@ -73,6 +72,5 @@ def cache(
         precision=precision,
         views=moved,
     )
-    environment = {"device": device, "torch": torch.__version__}
-    rows = block_rows(device)
-    return fill(out, plan, asking.open, environment, block_rows=rows, workers=workers)
+    here, rows = environment(device), block_rows(device)
+    return fill(out, plan, asking.open, here, block_rows=rows, workers=workers)

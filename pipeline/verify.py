@@ -27,7 +27,7 @@ def verify(
 ) -> dict[str, Any]:
     """Read every file of a cache, ask the teachers about some rows again, and return what was found.
 
-    On the device kind and torch version that built an array the logits must be the same bits;
+    On the kind of device, processor and torch version that built an array the logits must be the same bits;
     elsewhere they may differ by a tolerance. Raises RefkdError, naming samples, if they do not
     agree, a file is damaged, or the cache was made from other data or teachers.
     """
@@ -47,9 +47,8 @@ def verify(
     )
     check_plan(opened, plan)
 
-    import torch  # not before it is needed: it takes seconds
-
-    from student.forward import block_rows, resolve_device
+    # torch, not before it is needed: it takes seconds
+    from student.forward import block_rows, environment, resolve_device
 
     device = resolve_device(device)
     asking = Asking(
@@ -62,7 +61,7 @@ def verify(
         precision=manifest["precision"],
         views=views,
     )
-    environment = {"device": device, "torch": torch.__version__}
+    here = environment(device)
     forward = asking.open()
     return {
         "cache": str(cache),
@@ -75,7 +74,7 @@ def verify(
                 opened,
                 sample_units(plan, name, block_rows=block_rows(device)),
                 forward,
-                same_make=manifest["arrays"][name]["built"] == environment,
+                same_make=manifest["arrays"][name]["built"] == here,
             )
             for name in opened.arrays
         },

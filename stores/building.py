@@ -180,7 +180,7 @@ class Building:
                 self._done[entry.array, entry.chunk] = entry
         if elsewhere:
             log.info(
-                "%d chunks in %s were made on another device kind or torch version; "
+                "%d chunks in %s were made on another device kind, processor or torch version; "
                 "they are not resumed",
                 elsewhere,
                 self.folder,

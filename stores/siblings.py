@@ -43,7 +43,7 @@ def find_chunks(
 ) -> list[Found]:
     """Return the chunks of a planned array that siblings hold intact, the best source first.
 
-    What was made elsewhere (another device kind or torch version) is offered only as a whole.
+    What was made elsewhere (another device kind, processor or torch version) is offered only as a whole.
     """
     found, wanted = [], plan.arrays[name].settings
     for sibling in siblings:

@@ -43,6 +43,15 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def environment(device: str) -> dict[str, str]:
+    """Return what decides the bits of a computation: device kind, processor and torch version."""
+    if device == "cuda":
+        processor = torch.cuda.get_device_name()
+    else:
+        processor = torch.backends.cpu.get_cpu_capability()  # the instructions that kernels use
+    return {"device": device, "processor": processor, "torch": torch.__version__}
+
+
 @contextmanager
 def intra_op_threads(number: int) -> Iterator[None]:
     """Run with a number of intra-op threads, then put the old number back."""

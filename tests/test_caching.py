@@ -19,7 +19,7 @@ from stores.cache import open_cache
 from stores.cachechecks import check_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
-from student.forward import model_logits
+from student.forward import environment, model_logits
 from student.model import load_model
 from student.views import plan_views
 
@@ -148,7 +148,7 @@ def test_the_manifest_tells_what_it_was_made_from(built, data, teachers):
     assert manifest["splits"] == ["train"]
     for name, folder in teachers.items():
         array = manifest["arrays"][name]
-        assert array["built"] == {"device": "cpu", "torch": torch.__version__}
+        assert array["built"] == environment("cpu")
         assert array["teacher"] == (folder / "manifest.sha256").read_text().strip()
     assert str(built.parent) not in text
     assert str(folder) not in text
