@@ -57,3 +57,9 @@ def test_a_device_that_is_not_there_is_refused():
     if not torch.cuda.is_available():
         with pytest.raises(RefkdError, match="this machine offers none; give --device cpu"):
             resolve_device("cuda")
+
+
+def test_float32_is_not_rounded_on_a_gpu():
+    """TF32 is off for products and for cuDNN, whose convolutions and LSTMs have it on by default."""
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32

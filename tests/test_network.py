@@ -146,3 +146,18 @@ def test_features_are_standardised_inside_the_network(shape, make_inputs):
         torch.testing.assert_close(
             knowing(scaled).logits_NBT, plain(inputs).logits_NBT, atol=1e-5, rtol=1e-5
         )
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS)
+def test_side_branches_move_no_mask(predictor, shape, make_inputs):
+    """In training the main logits of every batch are those of a network without side branches."""
+    shape |= {"predictor": predictor, "dropout": 0.5}
+    inputs, found = make_inputs(shape, [40, 7], [12, 3]), []
+    for teachers in ((), ("id", "ood")):
+        network = Network(shape, seed=1, teachers=teachers).train()
+        torch.manual_seed(5)
+        found.append([network(inputs).logits_NBT for _ in range(3)])
+
+    for alone, beside in zip(*found, strict=True):
+        assert torch.equal(alone, beside)
+    assert not torch.equal(found[0][0], found[0][1])  # there is dropout to be moved

@@ -85,6 +85,17 @@ def test_a_second_call_returns_the_first(inputs, tmp_path, caplog):
     assert (folder / "manifest.json").stat() == before
 
 
+def test_moved_word_vectors_are_found_again(inputs, tmp_path):
+    """Prepared again after its word file moved, the same data set knows the new place."""
+    folder = prepare(tmp_path / "data", **inputs)
+    seal = open_dataset(folder).seal
+    moved = inputs["words"].rename(tmp_path / "elsewhere.txt")
+    prepare(tmp_path / "data", **{**inputs, "words": moved})
+
+    assert open_dataset(folder).word_file["path"] == str(moved)
+    assert open_dataset(folder).seal == seal
+
+
 def change_pairs(inputs):
     path = inputs["annotations"] / "charades_train.json"
     path.write_text(path.read_text().replace("a dog", "a wolf"))

@@ -170,3 +170,21 @@ def test_duplicates_are_refused(tmp_path, annotations):
 
     with pytest.raises(RefkdError, match="line 2: qid a#0 stands on line 1 already"):
         score(path, annotations)
+
+
+def test_a_train_split_of_several_windows(tmp_path):
+    """Its pairs are one per window, `<qid>#<n>`, and so are the predictions that evaluate writes."""
+    row = {"qid": 7, "query": "q", "vid": "v", "duration": 10, "relevant_windows": [[0, 2], [6, 8]]}
+    truth, answers = tmp_path / "my_train.jsonl", tmp_path / "answers.jsonl"
+    truth.write_text(json.dumps(row) + "\n")
+    rows = [
+        Prediction("7#0", "v", "q", ((0.0, 2.0, 1.0),)),
+        Prediction("7#1", "v", "q", ((6.0, 7.0, 1.0),)),
+    ]
+    write_predictions(answers, rows)
+    found = score(answers, truth)
+
+    assert (found["pairs"], found["missing"], found["unknown"]) == (2, 0, 0)
+    assert found["mIoU"] == 75.0  # 1 and 1/2
+    write_predictions(answers, [Prediction("7", "v", "q", ((6.0, 8.0, 1.0),))])
+    assert score(answers, truth)["mIoU"] == 100.0  # one answer to the query: its best window
