@@ -21,7 +21,7 @@ MODEL ?= $(shell cat $(RUNS)/.last)
 
 .NOTPARALLEL: # each stage reads what the one before it wrote
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill ablate evaluate predict score report
+.PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill ablate evaluate predict score report bench
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
@@ -55,6 +55,9 @@ types: setup ## Check types
 
 coverage: setup ## Run the fast tests and demand 90% line coverage
 	$(BIN)/python -m pytest -q -m 'not slow and not data and not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+bench: setup ## Measure side by side and write docs/benchmarks.md (BENCH= names of tests/bench; long)
+	$(BIN)/python tests/bench/run.py $(BENCH)
 
 prepare: setup ## ANNOTATIONS= FEATURES= to the data set DATA=
 	$(REFKD) prepare $(DATA) --annotations $(ANNOTATIONS) --features $(FEATURES) $(PREPARE_ARGS)
