@@ -93,6 +93,12 @@ class Recipe:
     augment_prob: float = _knob(
         0.5, "probability that a pair is augmented in an epoch", least=0.0, most=1.0
     )
+    average: float = _knob(
+        0.0,
+        "decay of the running mean of the weights that is validated and kept; 0 keeps the weights",
+        least=0.0,
+        most=0.9999,
+    )
     select: str = _knob("val", "split whose mIoU chooses the epoch", choices=tuple(SELECTIONS))
 
     def __post_init__(self) -> None:

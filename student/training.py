@@ -9,6 +9,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from stores.errors import RefkdError
 from stores.seeds import seed_of
+from student.averaging import RunningMean
 from student.batches import prefetch
 from student.checkpoint import load_checkpoint, save_checkpoint
 from student.forward import intra_op_threads
@@ -72,7 +74,8 @@ def train(
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
     )
-    progress = _resume(checkpoint, network, optimiser, device=device)
+    mean = RunningMean(network, recipe.average) if recipe.average > 0 else None
+    progress = _resume(checkpoint, network, optimiser, mean, device=device)
     began -= progress.seconds
     num_steps = recipe.epochs * task.num_batches
     with (
@@ -92,20 +95,23 @@ def train(
                 loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
                 optimiser.step()
+                if mean is not None:
+                    mean.update()
                 for term, value in terms.items():
                     sums[term] = sums.get(term, 0.0) + value.detach()
                 bar.update()
             network.eval()
-            entry = _entry(task, epoch, sums)
-            _check_finite(entry, name, recipe)
-            progress.history.append(entry)
-            if progress.best_epoch == 0 or _better(
-                entry, progress.history[progress.best_epoch - 1], recipe.select
-            ):
-                progress.best_epoch = epoch + 1
-                progress.best_weights = {k: v.clone() for k, v in network.state_dict().items()}
+            with mean.in_place() if mean is not None else nullcontext():
+                entry = _entry(task, epoch, sums)
+                _check_finite(entry, name, recipe)
+                progress.history.append(entry)
+                if progress.best_epoch == 0 or _better(
+                    entry, progress.history[progress.best_epoch - 1], recipe.select
+                ):
+                    progress.best_epoch = epoch + 1
+                    progress.best_weights = {k: v.clone() for k, v in network.state_dict().items()}
             progress.seconds = time.monotonic() - began
-            save_checkpoint(checkpoint, _state(progress, network, optimiser))
+            save_checkpoint(checkpoint, _state(progress, network, optimiser, mean))
             bar.clear()
             told = {"epochs_done": epoch + 1}  # for whoever shows the progress of many runs
             log.info("%s %s", name, describe_epoch(entry, recipe.epochs), extra=told)
@@ -165,10 +171,14 @@ def _set_rate(optimiser: torch.optim.Optimizer, lr: float, step: int, num_steps:
 
 
 def _state(
-    progress: Progress, network: Network, optimiser: torch.optim.Optimizer
+    progress: Progress,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    mean: RunningMean | None,
 ) -> dict[str, Any]:
     return {
         "network": network.state_dict(),
+        "mean": mean.state_dict() if mean is not None else None,
         "optimiser": optimiser.state_dict(),
         "history": progress.history,
         "best_epoch": progress.best_epoch,
@@ -178,14 +188,21 @@ def _state(
 
 
 def _resume(
-    checkpoint: Path, network: Network, optimiser: torch.optim.Optimizer, *, device: str
+    checkpoint: Path,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    mean: RunningMean | None,
+    *,
+    device: str,
 ) -> Progress:
-    """Put network and optimiser back to the last checkpoint; return the progress made by then."""
+    """Put network, optimiser and mean back to the last checkpoint; return the progress made by then."""
     state = load_checkpoint(checkpoint, device=device)
     if state is None:
         return Progress()
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
+    if mean is not None:
+        mean.load_state_dict(state["mean"])
     done = len(state["history"])
     log.info("going on after epoch %d of %s", done, checkpoint, extra={"epochs_done": done})
     kept = ("history", "best_epoch", "best_weights", "seconds")

@@ -160,3 +160,18 @@ def test_one_line_names_every_term():
 
     expected = "epoch 2/9  kl 1.5000  side 0.2500  val mIoU 40.00  val_moved mIoU 30.00"
     assert describe_epoch(entry, 9) == expected
+
+
+def test_average_is_validated_and_kept(tmp_path):
+    """With a running mean the kept weights are its own, also after a kill; training is not changed."""
+    recipe = dataclasses.replace(RECIPE, average=0.9)
+    for name in ("mean", "killed"):
+        (tmp_path / name).mkdir()
+    plain, averaged = run(Line(), tmp_path), run(Line(), tmp_path / "mean", recipe)
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(fail_at=(2, 1)), tmp_path / "killed", recipe)
+    resumed = run(Line(), tmp_path / "killed", recipe)
+
+    assert plain.history[-1]["losses"] == averaged.history[-1]["losses"]
+    assert averaged.best_weights["a"] < plain.best_weights["a"]  # it rises from 0 and the mean lags
+    assert torch.equal(resumed.best_weights["a"], averaged.best_weights["a"])
