@@ -188,14 +188,25 @@ def weigh(cache: Path, *, scheduler: str | None, as_json: bool) -> None:
 @click.argument("cache", type=PATH)
 @click.argument("data", type=PATH)
 @named("--teacher", "NAME=DIR", "A teacher and its name in the cache. Repeatable.", required=True)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="First make damaged files again; only the very bytes recorded replace one.",
+)
 @device_option
 @json_option
 def verify(
-    cache: Path, data: Path, *, teacher: dict[str, Path], device: str, as_json: bool
+    cache: Path,
+    data: Path,
+    *,
+    teacher: dict[str, Path],
+    repair: bool,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Ask the teachers again and compare with a cache."""
     from pipeline.listing import listing
     from pipeline.verify import verify as stage
 
-    result = stage(cache, data, teachers=teacher, device=device)
+    result = stage(cache, data, teachers=teacher, repair=repair, device=device)
     show(result, listing(result), as_json=as_json)

@@ -17,12 +17,13 @@ from stores.building import (
     cache_folder,
     remove_building,
 )
-from stores.cache import damaged_files, read_cache
+from stores.cache import BUILDING, damaged_files, read_cache
 from stores.cachechecks import check_plan
 from stores.cachekeys import CachePlan
-from stores.errors import RefkdError
+from stores.errors import NotAsRecorded, RefkdError
+from stores.files import locked
 from stores.journal import Environment
-from stores.repair import restore_files
+from stores.repair import explain_difference, restore_files
 from stores.units import Chunk
 
 
@@ -55,7 +56,9 @@ def fill(
     with building_lock(out, plan):
         folder = cache_folder(out, plan)
         if folder.exists():
-            _restore(folder, plan, open_forward, block_rows=block_rows, workers=workers)
+            _restore(
+                folder, plan, open_forward, environment, block_rows=block_rows, workers=workers
+            )
         else:
             building = Building(out, plan, environment)
             try:
@@ -90,14 +93,43 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
         building.finish()
 
 
+def repair(
+    folder: Path,
+    plan: CachePlan,
+    open_forward: OpenForward,
+    environment: Environment,
+    *,
+    block_rows: int,
+) -> int:
+    """Put back the damaged files of a cache, wherever it lies, and return how many they were.
+
+    Raises RefkdError, naming what differs, if a file would not become what is recorded; what could
+    be put back before then is.
+    """
+    with locked(folder.absolute().parent / BUILDING / f"{folder.absolute().name}.lock"):
+        return _restore(folder, plan, open_forward, environment, block_rows=block_rows, workers=1)
+
+
 def _restore(
-    folder: Path, plan: CachePlan, open_forward: OpenForward, *, block_rows: int, workers: int
-) -> None:
+    folder: Path,
+    plan: CachePlan,
+    open_forward: OpenForward,
+    environment: Environment,
+    *,
+    block_rows: int,
+    workers: int,
+) -> int:
     cache = read_cache(folder)
     check_plan(cache, plan)
-    units = restore_files(cache, plan, damaged_files(cache), block_rows=block_rows)
-    for _ in run_units(units, open_forward, folder, plan.layout, note=_forget, workers=workers):
-        pass
+    damaged = damaged_files(cache)
+    try:
+        units = restore_files(cache, plan, damaged, block_rows=block_rows)
+        for _ in run_units(units, open_forward, folder, plan.layout, note=_forget, workers=workers):
+            pass
+    except NotAsRecorded as error:
+        reason = explain_difference(cache, damaged, environment)
+        raise RefkdError(f"{error}; {reason}") from None
+    return len(damaged)
 
 
 def _forget(chunk: Chunk) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.asking import Asking, read_teachers
+from pipeline.filling import repair as put_back
 from stores.arraynames import spoken
 from stores.building import make_units
 from stores.cache import Cache, damaged_files, read_cache
@@ -23,16 +24,23 @@ STEP = {"float32": 0.0, "float16": 2.0**-10}  # distance of neighbouring values 
 
 
 def verify(
-    cache: Path, data: Path, *, teachers: Mapping[str, Path], device: str = "auto"
+    cache: Path,
+    data: Path,
+    *,
+    teachers: Mapping[str, Path],
+    repair: bool = False,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Read every file of a cache, ask the teachers about some rows again, and return what was found.
 
     On the kind of device, processor and torch version that built an array the logits must be the same bits;
-    elsewhere they may differ by a tolerance. Raises RefkdError, naming samples, if they do not
+    elsewhere they may differ by a tolerance. With `repair`, damaged files are first made again; each
+    is replaced only by the bytes that are recorded. Raises RefkdError, naming samples, if they do not
     agree, a file is damaged, or the cache was made from other data or teachers.
     """
     opened = read_cache(cache)
-    _check_files(opened)
+    if not repair:
+        _check_files(opened)
     dataset, facts = open_dataset(data), read_teachers(teachers)
     manifest = opened.manifest
     views = plan_views(dataset, opened.num_views) if opened.num_views else None
@@ -61,7 +69,8 @@ def verify(
         precision=manifest["precision"],
         views=views,
     )
-    here = environment(device)
+    here, rows = environment(device), block_rows(device)
+    repaired = put_back(cache, plan, asking.open, here, block_rows=rows) if repair else 0
     forward = asking.open()
     return {
         "cache": str(cache),
@@ -69,10 +78,11 @@ def verify(
         "seal": opened.seal,
         "rows": opened.num_rows,
         "files": len(manifest["files"]),
+        **({"repaired": repaired} if repair else {}),
         "teachers": {
             spoken(name): _compare(
                 opened,
-                sample_units(plan, name, block_rows=block_rows(device)),
+                sample_units(plan, name, block_rows=rows),
                 forward,
                 same_make=manifest["arrays"][name]["built"] == here,
             )

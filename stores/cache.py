@@ -30,7 +30,6 @@ from stores.verified import open_group
 
 FORMAT = "refkd-cache"
 BUILDING = ".building"  # folder beside the caches for work that is not finished
-REBUILD = "run `refkd cache` again to rebuild it"
 
 Logits = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
@@ -145,7 +144,7 @@ class Cache:
         entry = self.manifest["files"].get(name)
         if entry is None:
             if "/c/" in name:
-                raise RefkdError(f"{self.folder} does not list {self.place(name)}; {REBUILD}")
+                raise RefkdError(f"{self.folder} does not list {self.place(name)}; {self.mend}")
             return None
         try:
             data = (self.folder / name).read_bytes()
@@ -159,7 +158,16 @@ class Cache:
 
     def damage(self, name: str, what: str) -> RefkdError:
         """Return the error for a file that is not as the manifest says."""
-        return RefkdError(f"{self.folder}: {self.place(name)} {what}; {REBUILD}")
+        return RefkdError(f"{self.folder}: {self.place(name)} {what}; {self.mend}")
+
+    @property
+    def mend(self) -> str:
+        """What to run where a file is not as recorded."""
+        teachers = " ".join(f"--teacher {name}=DIR" for name in self.teachers)
+        return (
+            f"put it back with `refkd verify {self.folder} DATA {teachers} --repair`, or run the "
+            "same `refkd cache` again"
+        )
 
     def place(self, name: str) -> str:
         """Say what a file holds: which rows of which teacher, if it is a chunk of logits."""
@@ -236,8 +244,12 @@ def _refuse_unfinished(folder: Path) -> None:
         raise RefkdError(f"no logit cache at {folder}; run `refkd cache` first")
     if (folder / MANIFEST).is_file() and BUILDING not in folder.absolute().parts:
         return
-    if BUILDING in folder.absolute().parts or (folder / "zarr.json").is_file():
+    if BUILDING in folder.absolute().parts:
         raise RefkdError(f"{folder} is unfinished; run `refkd cache` again to resume")
+    if (folder / "zarr.json").is_file():
+        raise RefkdError(
+            f"{folder} is unfinished or has lost its {MANIFEST}; delete it and run `refkd cache` again"
+        )
     inside = sorted(
         path.name
         for path in folder.iterdir()

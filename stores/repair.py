@@ -7,13 +7,14 @@ have the cache open notice nothing.
 import logging
 from collections.abc import Iterable
 
-from stores.arraynames import chunk_of
+from stores.arraynames import chunk_of, spoken
 from stores.building import make_units, plan_files
 from stores.cache import Cache
 from stores.cachekeys import CachePlan
-from stores.errors import RefkdError
-from stores.files import write_atomic
+from stores.errors import NotAsRecorded
+from stores.files import describe_change, write_atomic
 from stores.fingerprints import bytes_digest
+from stores.journal import Environment
 from stores.units import Unit
 
 log = logging.getLogger("refkd")
@@ -24,7 +25,7 @@ def restore_files(
 ) -> list[Unit]:
     """Write damaged files that hold no logits anew, and return the units that the others lie in.
 
-    Raises RefkdError, and changes nothing of the file, if it would not become what was recorded.
+    Raises NotAsRecorded, and leaves the file as it is, if it would not become what was recorded.
     """
     plain = plan_files(plan)
     chunks: dict[str, list[int]] = {name: [] for name in plan.arrays}
@@ -40,11 +41,26 @@ def restore_files(
             continue
         data = plain.get(name, b"")
         if bytes_digest(data) != sha256:
-            raise RefkdError(
-                f"{cache.folder / name} cannot be restored: made again it is not what was "
-                f"recorded, and nothing was changed; delete {cache.folder} and run `refkd cache`"
+            raise NotAsRecorded(
+                f"{cache.folder / name} cannot be restored: made again it is not what was recorded"
             )
         path = cache.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
     return make_units(plan, chunks, block_rows=block_rows, recorded=recorded)
+
+
+def explain_difference(cache: Cache, damaged: Iterable[str], here: Environment) -> str:
+    """Say in what this machine differs from the ones that made the damaged chunks, and what helps."""
+    arrays = {found[0] for name in damaged if (found := chunk_of(name)) is not None}
+    built = {name: cache.manifest["arrays"][name]["built"] for name in sorted(arrays)}
+    changes = [
+        f"teacher {spoken(name)} was asked elsewhere: {describe_change(made, here)}"
+        for name, made in built.items()
+        if made != here
+    ]
+    same = "data, teachers, device kind, processor and torch version are those recorded"
+    return (
+        f"{'; '.join(changes) or same}; that file is left as it is, repair it where all is as "
+        f"recorded, or delete {cache.folder} and run `refkd cache` again"
+    )

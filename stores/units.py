@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from stores.arraynames import logits_name, spoken
 from stores.cache import Logits
-from stores.errors import RefkdError
+from stores.errors import NotAsRecorded, RefkdError
 from stores.files import write_atomic
 from stores.fingerprints import bytes_digest
 from stores.rowarrays import ChunkEncoder, RowArray
@@ -65,9 +65,8 @@ def write_unit(
         sha256 = bytes_digest(data)
         path = folder / logits_name(unit.array) / layout.chunk_file(chunk)
         if unit.recorded is not None and unit.recorded[chunk] != sha256:
-            raise RefkdError(
-                f"{path} cannot be restored: computed again it is not what was recorded, and "
-                "nothing was changed; delete the cache and run `refkd cache` again"
+            raise NotAsRecorded(
+                f"{path} cannot be restored: computed again it is not what was recorded"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)

@@ -183,6 +183,9 @@ def as_folder(path):
     path.mkdir()
 
 
+MEND = (
+    r"put it back with `refkd verify .* DATA --teacher id=DIR --teacher ood=DIR --repair`, or run"
+)
 FAULTS = [flip, truncate, lengthen, empty, delete, as_folder]
 
 
@@ -191,7 +194,7 @@ FAULTS = [flip, truncate, lengthen, empty, delete, as_folder]
 def test_faulty_chunk_is_named(fault, read, cache):
     """Whoever reads, a chunk that is not as recorded raises, naming its samples and the command."""
     fault(cache / CHUNK)
-    with pytest.raises(RefkdError, match=f"{NAMED} .*; run `refkd cache` again to rebuild it"):
+    with pytest.raises(RefkdError, match=f"{NAMED} .*; {MEND}"):
         read(cache)
 
 

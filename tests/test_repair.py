@@ -59,11 +59,38 @@ def test_what_cannot_come_back_stays(folder, monkeypatch):
     (folder / CHUNKS[0]).write_bytes(b"damaged")
     before = all_bytes(folder)
     monkeypatch.setattr("planned.said", lambda teacher, lo, hi: 1 + said(teacher, lo, hi))
-    message = "c/3/0/0 cannot be restored: computed again it is not what was recorded, and nothing"
+    message = (
+        "c/3/0/0 cannot be restored: computed again it is not what was recorded; data, teachers, "
+        "device kind, processor and torch version are those recorded; that file is left as it is"
+    )
     with pytest.raises(RefkdError, match=message):
         build(folder.parent, PLAN)
 
     assert all_bytes(folder) == before
+
+
+def test_another_machine_is_named(folder, monkeypatch):
+    """Where a teacher says something else on another make of machine, both makes are told."""
+    (folder / CHUNKS[1]).unlink()
+    before = all_bytes(folder)
+    monkeypatch.setattr("planned.said", lambda teacher, lo, hi: 1 + said(teacher, lo, hi))
+    message = (
+        r"c/9/0/0 cannot be .* recorded; teacher ood was asked elsewhere: torch \(was 2, now 3\); "
+        "that file is left as it is, repair it where all is as recorded, or delete"
+    )
+    with pytest.raises(RefkdError, match=message):
+        build(folder.parent, PLAN, environment={"device": "cpu", "torch": "3"})
+
+    assert all_bytes(folder) == before
+
+
+def test_another_machine_that_says_the_same(folder):
+    """It is the bytes that decide: from another torch version too they are put back."""
+    whole = all_bytes(folder)
+    (folder / CHUNKS[1]).unlink()
+    build(folder.parent, PLAN, environment={"device": "cpu", "torch": "3"})
+
+    assert all_bytes(folder) == whole
 
 
 def test_a_damaged_manifest_is_not_guessed(folder):

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from conftest import make_dataset
-from planned import make_plan
+from planned import all_bytes, make_plan
 from untrained import save_teacher
 
 from pipeline.cache import cache
@@ -153,6 +153,94 @@ def test_other_data(folder, teachers, word_file, tmp_path):
     other = make_dataset(tmp_path / "data", word_file, train=60)
     with pytest.raises(RefkdError, match=r"made from other inputs: clips \(was .*features \(was"):
         verify(folder, other, teachers=teachers)
+
+
+FAULTS = {
+    "a flipped bit": lambda path: path.write_bytes(flipped(path.read_bytes())),
+    "a missing file": lambda path: path.unlink(),
+    "a short file": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+}
+
+
+def flipped(data):
+    return data[:50] + bytes([data[50] ^ 1]) + data[51:]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        (CHUNK, r"chunk 1 of teacher ood \(samples train_0\S+ to train_0\S+\)"),
+        ("teachers/id/logits/zarr.json", "teachers/id/logits/zarr.json"),
+        ("samples/id/c/0/0", "samples/id/c/0/0"),
+    ],
+)
+def test_repair(name, place, fault, folder, built, data_folder, teachers):
+    """A damaged file is named with the command that puts it back, byte for byte, and nothing else."""
+    inodes = {path: path.stat().st_ino for path in folder.rglob("*") if path.is_file()}
+    FAULTS[fault](folder / name)
+    words = "verify .* DATA --teacher id=DIR --teacher ood=DIR --repair"
+    with pytest.raises(RefkdError, match=rf"{place} is (damaged|missing).*{words}"):
+        open_cache(folder).group[name.partition("/c/")[0].removesuffix("/zarr.json")][...]
+    found = verify(folder, data_folder, teachers=teachers, repair=True, device="cpu")
+
+    assert (found["repaired"], found["teachers"]["ood"]["same_bits"]) == (1, True)
+    assert all_bytes(folder) == all_bytes(built)
+    changed = {path for path, inode in inodes.items() if path.stat().st_ino != inode}
+    assert changed <= {folder / name}
+    assert (folder / name in changed) or fault == "a missing file"  # whose number is free again
+
+
+def test_repair_of_a_whole_cache(folder, data_folder, teachers):
+    """Nothing is written where nothing is damaged."""
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    found = verify(folder, data_folder, teachers=teachers, repair=True, device="cpu")
+
+    assert found["repaired"] == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_repair_by_other_teachers_or_data(folder, data, data_folder, teachers, word_file, tmp_path):
+    """Retrained teachers and other data are named, and not a byte is changed."""
+    for name in (CHUNK, "zarr.json"):
+        (folder / name).write_bytes(b"damaged")
+    before = all_bytes(folder)
+    retrained = {**teachers, "ood": save_teacher(tmp_path / "new", data, seed=9)}
+    with pytest.raises(RefkdError, match=r"other inputs: ood: teacher weights \(was [^;]*\); run"):
+        verify(folder, data_folder, teachers=retrained, repair=True)
+    other = make_dataset(tmp_path / "data", word_file, train=60)
+    with pytest.raises(RefkdError, match=r"made from other inputs: clips \(was .*features \(was"):
+        verify(folder, other, teachers=teachers, repair=True)
+
+    assert all_bytes(folder) == before
+
+
+def test_repair_of_what_was_made_elsewhere(folder, data_folder, teachers):
+    """A chunk that another processor and torch version made otherwise stays: both are named."""
+    forge(folder, add=1e-5, built={"device": "cpu", "processor": "other", "torch": "1"})
+    (folder / CHUNK).write_bytes(b"damaged")
+    before = all_bytes(folder)
+    with pytest.raises(
+        RefkdError,
+        match=r"c/1/0/0 cannot be restored: computed again it is not what was recorded; teacher ood "
+        r"was asked elsewhere: processor \(was other, now .*torch \(was 1, now .*left as it is",
+    ):
+        verify(folder, data_folder, teachers=teachers, repair=True, device="cpu")
+
+    assert all_bytes(folder) == before
+
+
+def test_an_edited_manifest_is_not_repaired(folder, data_folder, teachers):
+    """Without a true manifest nobody knows what was recorded: that is said, with what to do."""
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace('"float32"', '"float16"'))
+    before = all_bytes(folder)
+    with pytest.raises(
+        RefkdError, match=r"not the one in manifest.sha256; delete .* and run `refk"
+    ):
+        verify(folder, data_folder, teachers=teachers, repair=True, device="cpu")
+
+    assert all_bytes(folder) == before
 
 
 def test_few_rows_are_asked_about():
