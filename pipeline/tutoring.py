@@ -20,6 +20,7 @@ from stores.dataset import DataSet, Rows
 from stores.errors import RefkdError
 from stores.seeds import seed_of
 from stores.weights import open_weights
+from student.answers import HeldAnswers
 from student.distillation import Distillation
 from student.forward import resolve_device
 from student.introspection import introspective_weights
@@ -59,7 +60,7 @@ def tutor(
             data,
             rows,
             recipe,
-            logits_NKBT=teachers_logits(cache, recipe, found),
+            answers=HeldAnswers(teachers_logits(cache, recipe, found)),
             weights_NKB=weights_NKB,
             views=cached_views(cache, recipe, found, data) if recipe.augment == "views" else None,
             device=device,
@@ -110,7 +111,7 @@ def cached_views(
         Viewer(data, data.rows("train")),
         seeds_VN=np.stack([cache.view_seeds(view)[found] for view in views]),
         gt_VN2=np.stack([cache.view_gt(view)[found] for view in views]),
-        logits_VNKBT=np.stack([teachers_logits(cache, recipe, found, view=v) for v in views]),
+        answers=[HeldAnswers(teachers_logits(cache, recipe, found, view=v)) for v in views],
         weights_VNKB=torch.stack([introspected(cache, recipe, found, view=v) for v in views]),
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stores.dataset import DataSet, Rows
 from stores.seeds import generator
+from student.answers import Answers
 from student.augmentation import translate
 from student.batches import Gatherer, epoch_order
 from student.inputs import Inputs
@@ -32,12 +33,12 @@ class Lesson(NamedTuple):
 
     inputs: Inputs
     gt_N2: Tensor
-    teacher_logits_NKBT: Tensor  # raw, from the cache; K may be 0
+    teacher_logits_NKBT: Tensor  # raw; K may be 0
     weights_NKB: Tensor  # introspective weights (eq. 3-4)
 
 
 class Distillation:
-    """Trains a student on rows of one split from their cached logits (a `training.Task`).
+    """Trains a student on rows of one split from what teachers say of them (a `training.Task`).
 
     `views` are those of the same rows, if the recipe's augmentation shows them.
     """
@@ -49,7 +50,7 @@ class Distillation:
         rows: Rows,
         recipe: Recipe,
         *,
-        logits_NKBT: npt.NDArray[np.floating],
+        answers: Answers,
         weights_NKB: Tensor,
         views: CachedViews | None = None,
         device: str,
@@ -58,8 +59,7 @@ class Distillation:
         self.network, self.data, self.recipe, self.device = network, data, recipe, device
         characters = network.shape["characters"]
         self.gatherer = Gatherer(data, rows, characters=characters, device=device)
-        self.logits_NKBT = torch.from_numpy(logits_NKBT)
-        self.weights_NKB, self.views = weights_NKB, views
+        self.answers, self.weights_NKB, self.views = answers, weights_NKB, views
         self.num_rows = len(rows.ids)
         self.num_batches = math.ceil(self.num_rows / recipe.batch)
         self.validation = Validation(data)
@@ -83,7 +83,7 @@ class Distillation:
         taught = Taught(
             self.gatherer.features(index_N),
             self.gatherer.gt(index_N),
-            self.logits_NKBT[index_N].float(),
+            torch.from_numpy(self.answers.rows(index_N)).float(),
             self.weights_NKB[index_N],
         )
         if self.views is not None:

@@ -4,6 +4,7 @@ Shapes: N pairs of the training split, n of the batch, V views of each, K teache
 (start, end), T clips of D channels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from student.answers import Answers
 from student.views import Viewer
 
 
@@ -31,7 +33,7 @@ class CachedViews:
     viewer: Viewer
     seeds_VN: npt.NDArray[np.int64]
     gt_VN2: npt.NDArray[np.int16]
-    logits_VNKBT: npt.NDArray[np.floating]
+    answers: Sequence[Answers]  # of each view
     weights_VNKB: Tensor  # introspective, from those logits
 
     def replace(
@@ -57,6 +59,9 @@ class CachedViews:
         place = torch.from_numpy(chosen)
         taught.features_NTD[place] = torch.from_numpy(moved.features_NTD)
         taught.gt_N2[place] = torch.from_numpy(moved.gt_N2)
-        taught.logits_NKBT[place] = torch.from_numpy(self.logits_VNKBT[view, rows]).float()
+        for number, answers in enumerate(self.answers):
+            (own,) = np.nonzero(view == number)
+            logits_nKBT = torch.from_numpy(answers.rows(rows[own])).float()
+            taught.logits_NKBT[place[own]] = logits_nKBT
         taught.weights_NKB[place] = self.weights_VNKB[view, rows]
         return taught

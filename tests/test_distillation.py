@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from student.answers import HeldAnswers
 from student.distillation import Distillation
 from student.model import network_shape
 from student.network import Network
@@ -25,7 +26,13 @@ def make_task(data):
         branches = recipe.teachers if recipe.side_weight else ()
         network = Network(network_shape(data, recipe), seed=2, teachers=branches)
         return Distillation(
-            network, data, rows, recipe, logits_NKBT=logits, weights_NKB=weights, device="cpu"
+            network,
+            data,
+            rows,
+            recipe,
+            answers=HeldAnswers(logits),
+            weights_NKB=weights,
+            device="cpu",
         )
 
     return make
@@ -90,14 +97,11 @@ def test_logits_follow_their_pair_into_the_batch(make_task, data):
     task = make_task(RECIPE)
     rows = task.gatherer.rows
     features = {row: np.asarray(data.features[rows.video[row]], np.float32) for row in range(96)}
+    logits = torch.from_numpy(task.answers.rows(np.arange(96)))
     seen = 0
     for batch in task.batches(0):
         for i in range(len(batch.gt_N2)):
-            at = [
-                r
-                for r in range(96)
-                if torch.equal(task.logits_NKBT[r], batch.teacher_logits_NKBT[i])
-            ]
+            at = [r for r in range(96) if torch.equal(logits[r], batch.teacher_logits_NKBT[i])]
             assert len(at) == 1
             np.testing.assert_array_equal(batch.inputs.features_NTD[i], features[at[0]])
             np.testing.assert_array_equal(batch.gt_N2[i], rows.gt[at[0]])

@@ -13,6 +13,7 @@ from pipeline.weigh import weigh
 from stores.cache import open_cache
 from stores.errors import RefkdError
 from stores.models import read_facts
+from student.answers import HeldAnswers
 from student.batches import epoch_order
 from student.crossentropy import ground_truth_ce
 from student.distillation import Distillation
@@ -47,7 +48,7 @@ def make_task(data, viewed):
             data,
             rows,
             recipe,
-            logits_NKBT=teachers_logits(opened, recipe, found),
+            answers=HeldAnswers(teachers_logits(opened, recipe, found)),
             weights_NKB=introspected(opened, recipe, found),
             views=views,
             device="cpu",
