@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from cli.options import (
+    CACHE,
     PATH,
     device_option,
     json_option,
@@ -19,7 +20,7 @@ from student.recipe import Recipe
 
 @click.command()
 @click.argument("data", type=PATH)
-@click.argument("cache", type=PATH)
+@click.argument("cache", type=CACHE)
 @click.argument("runs", type=PATH)
 @recipe_options()
 @device_option
@@ -47,13 +48,21 @@ def distill(
 
 @click.command()
 @click.argument("data", type=PATH)
-@click.argument("caches", type=PATH, nargs=-1, required=True, metavar="CACHE...")
+@click.argument("caches", type=CACHE, nargs=-1, required=True, metavar="CACHE...")
 @click.argument("runs", type=PATH)
 @click.option(
     "--table",
     type=click.Choice(tuple(TABLES)),
     required=True,
-    help="A table of the paper, its warm-up figure, or the controls that it lacks.",
+    help="A table of the paper, its warm-up figure, the controls that it lacks, students of other "
+    "sizes, or the named recipes.",
+)
+@click.option(
+    "--row",
+    "rows",
+    multiple=True,
+    metavar="NAME",
+    help="A row of the table to train. Repeatable.  [default: all]",
 )
 @click.option(
     "--seeds",
@@ -90,6 +99,7 @@ def ablate(
     runs: Path,
     *,
     table: str,
+    rows: tuple[str, ...],
     seeds: int,
     jobs: int,
     teacher: dict[str, list[Path]],
@@ -117,6 +127,7 @@ def ablate(
         jobs=jobs,
         teachers=teacher,
         results=results,
+        rows=rows,
         device=device,
     )
     show(result, ablation_table(result), as_json=as_json)

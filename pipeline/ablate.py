@@ -4,13 +4,14 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.ablations import TABLES, Student
+from pipeline.ablations import TABLES, Student, Table
 from pipeline.crew import Told, work_off
 from pipeline.judging import Judge, judged_splits
 from pipeline.planning import PlannedRow, Planner, Trial
@@ -36,15 +37,17 @@ def ablate(
     jobs: int = 1,
     teachers: Mapping[str, Sequence[Path]] | None = None,
     results: Path | None = None,
+    rows: Sequence[str] = (),
     device: str = "auto",
 ) -> dict[str, Any]:
     """Train what a table still lacks, `jobs` students at once, and return its rows in numbers.
 
     A row's students have the recipe's seed and the `seeds` - 1 that follow. Results are kept in
     `results` (`runs`/results if not given), found there by what they are about, and shared by all
-    tables. Raises RefkdError if a cache does not fit, or at the end if a student failed.
+    tables. `rows` are the names of those wanted, all if none is named. Raises RefkdError if a cache
+    does not fit, or at the end if a student failed.
     """
-    dataset, chosen = open_dataset(data), TABLES[table]
+    dataset, chosen = open_dataset(data), _with_rows(table, rows)
     folders = teachers or {}
     sources = open_sources(caches, dataset, folders)
     twins = any(isinstance(row, Student) and row.taught_by == "twins" for row in chosen.rows)
@@ -72,6 +75,16 @@ def ablate(
         },
         "rows": summarise(planned, kept, table=chosen, tests=tests),
     }
+
+
+def _with_rows(name: str, rows: Sequence[str]) -> Table:
+    """Return a table with those of its rows that are named, or all; raises RefkdError if it lacks one."""
+    table = TABLES[name]
+    known = [row.name for row in table.rows]
+    for row in rows:
+        if row not in known:
+            raise RefkdError(f"table {name} has no row {row}; its rows are {'; '.join(known)}")
+    return replace(table, rows=tuple(r for r in table.rows if not rows or r.name in rows))
 
 
 def _answerable(rows: Sequence[PlannedRow], kept: Results) -> list[PlannedRow]:

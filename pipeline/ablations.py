@@ -1,14 +1,15 @@
 """The paper's tables as data: which rows stand in each, and what each row changes of the recipe.
 
 Tables 1 to 5 and the warm-up figure are the paper's rows that are ours to run; `controls` are what
-it lacks. A new table is an entry in TABLES.
+it lacks, `light` are students of other sizes than their teachers, `recipes` the named ones. A new
+table is an entry in TABLES.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from student.recipe import Recipe
+from student.recipe import RECIPES, Recipe
 
 FULL = "RefKD"  # the row that every other one of its table is compared with
 STRICT = ("R1@0.5", "R1@0.7", "mIoU")  # the measures of the paper's tables 3 to 5
@@ -68,6 +69,10 @@ def _warmup(percent: int) -> Student:
     return Student(f"{percent}% warm-up", {"warmup": percent / 100})
 
 
+def _named(name: str, changes: Mapping[str, Any]) -> Student:
+    return Student(f"recipe {name}", changes, "all" if changes.get("teachers", True) else "none")
+
+
 TEACHERS = (Teacher("ID teacher", "id"), Teacher("OOD teacher", "ood"))
 REFKD = Student(FULL)
 WITHOUT_LR = Student("w/o LR", {"rectify": "none"})
@@ -112,5 +117,18 @@ TABLES: dict[str, Table] = {
             Average("teachers averaged"),
             Student("two ID teachers", {}, "twins"),
         ),
+    ),
+    "light": Table(
+        "students of another size or kind than their teachers",
+        (
+            REFKD,
+            Student("half the width", {"hidden": 64}),
+            Student("transformer predictor", {"predictor": "transformer"}),
+            Student("SeqPAN student", {"backbone": "seqpan"}),
+        ),
+    ),
+    "recipes": Table(
+        "the named recipes beside the paper's",
+        (REFKD, *(_named(name, changes) for name, changes in RECIPES.items() if changes)),
     ),
 }

@@ -47,7 +47,7 @@ def summarise(
                 "group": row.group,
                 "row": row.name,
                 "runs": max(len(some) for some in own.values()),
-                "scores": {split: _scores(some, split) for split, some in own.items() if some},
+                "scores": {split: spread(some, split) for split, some in own.items() if some},
                 "difference": differences,
             }
         )
@@ -60,7 +60,8 @@ def _found(row: PlannedRow, split: str, results: Results) -> list[Result]:
     return [result for result in found if result is not None and split in result["scores"]]
 
 
-def _scores(results: Sequence[Result], split: str) -> dict[str, Any]:
+def spread(results: Sequence[Result], split: str) -> dict[str, Any]:
+    """Return mean, deviation and values over results of each measure of a split."""
     measures = [name for name in results[0]["scores"][split] if name != "pairs"]
     values = {name: [result["scores"][split][name] for result in results] for name in measures}
     return {
@@ -74,11 +75,11 @@ def _scores(results: Sequence[Result], split: str) -> dict[str, Any]:
 
 
 def _difference(row: Sequence[Result], full: Sequence[Result], split: str) -> dict[str, float]:
-    interval = paired_interval(100 * (_mean_iou(row, split) - _mean_iou(full, split)))
+    interval = paired_interval(100 * (mean_iou(row, split) - mean_iou(full, split)))
     return interval._asdict()
 
 
-def _mean_iou(results: Sequence[Result], split: str) -> npt.NDArray[np.float64]:
+def mean_iou(results: Sequence[Result], split: str) -> npt.NDArray[np.float64]:
     """Return each pair's IoU as the mean over seeds, [N]."""
     iou_SN = np.array([result["iou"][split] for result in results])
     mean_N: npt.NDArray[np.float64] = iou_SN.mean(axis=0)

@@ -110,6 +110,20 @@ def test_tables_share_runs(whole, data_folder, cache_folder, tmp_path):
     assert len(trained(tmp_path / "runs")) == 4 + 2
 
 
+def test_rows_by_name(whole, data_folder, cache_folder, tmp_path):
+    """Only the rows that are named are trained; a name that the table lacks is refused with those it has."""
+    _, runs = whole
+    shutil.copytree(runs, tmp_path / "runs")
+    found = run(data_folder, cache_folder, tmp_path / "runs", table="3", rows=["w/o DR", "RefKD"])
+
+    assert [row["row"] for row in found["rows"]] == ["RefKD", "w/o DR"]
+    assert found["rows"][1]["difference"].keys() == {"test_iid", "test_ood"}
+    assert len(trained(tmp_path / "runs")) == 4 + 1
+    message = "table 3 has no row LR; its rows are RefKD; w/o LR; w/o DR; w/o both"
+    with pytest.raises(RefkdError, match=f"^{re.escape(message)}$"):
+        run(data_folder, cache_folder, tmp_path / "runs", table="3", rows=["LR"])
+
+
 def test_from_the_files_alone(whole, data_folder, cache_folder, tmp_path, caplog):
     """Where runs, teachers and the very cache are gone, the kept files still print the table."""
     found, runs = whole
@@ -206,9 +220,12 @@ def test_as_a_command(whole, data_folder, cache_folder):
     """The command prints the table; with --json the last line is the whole result."""
     found, runs = whole
     arguments = ["ablate", str(data_folder), str(cache_folder), str(runs), "--table=5", "--seeds=2"]
+    row = CliRunner().invoke(refkd, [*arguments, *OPTIONS, "--row=w/o LR", "--json"])
     text = CliRunner().invoke(refkd, [*arguments, *OPTIONS], catch_exceptions=False)
     told = CliRunner().invoke(refkd, [*arguments, *OPTIONS, "--json"], catch_exceptions=False)
 
     assert text.stdout == ablation_table(found) + "\n"
     assert json.loads(told.stdout.splitlines()[-1]) == found
     assert "6 of 6 models are finished" in told.stderr
+    (only,) = json.loads(row.stdout.splitlines()[-1])["rows"]
+    assert only == {**found["rows"][2], "difference": {}}

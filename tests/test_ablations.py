@@ -4,8 +4,8 @@ from dataclasses import fields
 
 import pytest
 
-from pipeline.ablations import BROAD, STRICT, TABLES, Average, Student, Teacher
-from student.recipe import Recipe
+from pipeline.ablations import BROAD, STRICT, TABLES, Average, Student, Teacher, _named
+from student.recipe import RECIPES, Recipe
 
 BASE = Recipe(seed=4, epochs=20)
 TEACHERS = {"all": ("id", "ood"), "none": (), "id": ("id",), "ood": ("ood",), "twins": ("a", "b")}
@@ -27,8 +27,8 @@ def changes_of(table):
 
 
 def test_every_table():
-    """Tables 1 to 5, the warm-up figure and the controls."""
-    assert set(TABLES) == {"1", "2", "3", "4", "5", "warmup", "controls"}
+    """Tables 1 to 5, the warm-up figure, the controls, light students and named recipes."""
+    assert set(TABLES) == {"1", "2", "3", "4", "5", "warmup", "controls", "light", "recipes"}
 
 
 def test_rows_in_order():
@@ -90,6 +90,28 @@ def test_what_the_controls_change():
         "fixed halves": {"granularity": "fixed", **NO_BRANCHES},
         "two ID teachers": {"teachers": ("a", "b")},
     }
+
+
+def test_what_light_students_change():
+    """The size or the kind of the network; the method and the teachers stay."""
+    assert changes_of("light") == {
+        "RefKD": {},
+        "half the width": {"hidden": 64},
+        "transformer predictor": {"predictor": "transformer"},
+        "SeqPAN student": {"backbone": "seqpan"},
+    }
+
+
+def test_named_recipes_have_a_row_each():
+    """All but the paper's own, which is the full method; one without teachers learns from none."""
+    rows = {row.name: row for row in TABLES["recipes"].rows}
+
+    assert list(rows) == ["RefKD", *(f"recipe {name}" for name in RECIPES if name != "paper")]
+    for name, changes in RECIPES.items():
+        row = rows["RefKD" if name == "paper" else f"recipe {name}"]
+        assert row.changes == changes
+    alone = _named("alone", {"teachers": (), "gt_ce_weight": 1.0})
+    assert (alone.taught_by, _named("both", {"hard": True}).taught_by) == ("none", "all")
 
 
 def test_ground_truth_only_is_the_same_whatever_the_base_moves():

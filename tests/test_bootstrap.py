@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from student.bootstrap import MOST_DRAWS, paired_interval
+from student.bootstrap import MOST_DRAWS, paired_interval, paired_intervals
 
 
 def test_equal_differences_leave_no_doubt():
@@ -74,3 +74,13 @@ def test_more_pairs_than_fit_in_memory_at_once():
     assert mean == pytest.approx(0.5, abs=1e-6)
     assert low == pytest.approx(0.5, abs=0.002)
     assert low <= high
+
+
+def test_many_comparisons_at_once():
+    """Each interval is the one that the comparison has alone: the resamples are the same."""
+    differences = np.random.default_rng(3).normal(0.1, 0.5, (4, 700))
+    together = paired_intervals(differences)
+
+    for one, alone in zip(together, map(paired_interval, differences), strict=True):
+        assert one == pytest.approx(alone, abs=1e-12)
+    assert paired_intervals(differences[:1])[0] == pytest.approx(together[0], abs=1e-12)
