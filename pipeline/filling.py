@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from pipeline.costs import measured
 from pipeline.pool import OpenForward, run_units
+from pipeline.timeleft import TimeLeft, in_turns
 from stores.building import (
     Building,
     building_folder,
@@ -25,6 +26,8 @@ from stores.files import locked
 from stores.journal import Environment
 from stores.repair import explain_difference, restore_files
 from stores.units import Chunk
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} rows{postfix}"  # and the time left
 
 
 def is_whole(out: Path, plan: CachePlan) -> bool:
@@ -76,19 +79,24 @@ def fill(
 
 def _build(building: Building, open_forward: OpenForward, *, block_rows: int, workers: int) -> None:
     building.link_siblings()
-    units = building.units(block_rows)
+    units = in_turns(building.units(block_rows))
     num_rows = sum(unit.num_rows for unit in units)
     group, layout = building.group, building.plan.layout
+    left = TimeLeft(units, workers=workers, num_bytes=building.num_chunks * layout.chunk_bytes)
     work = {**building.environment, "workers": workers, "rows": num_rows}
     with (
         measured(cache_folder(building.out, building.plan), "cache", **work),
-        tqdm(total=num_rows, desc="cache", unit="row", file=sys.stderr, disable=not units) as bar,
+        tqdm(
+            total=num_rows, desc="cache", bar_format=BAR, file=sys.stderr, disable=not units
+        ) as bar,
     ):
         for unit, chunks in run_units(
             units, open_forward, group, layout, note=building.note, workers=workers
         ):
             for chunk in chunks:
                 building.record(chunk)
+            left.take(unit)
+            bar.set_postfix_str(str(left), refresh=False)
             bar.update(unit.num_rows)
         building.finish()
 

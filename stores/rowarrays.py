@@ -4,6 +4,7 @@ Whoever asks for bytes writes them: encoding and writing stay apart, so that a d
 before a byte is on the disk.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,11 @@ class RowArray:
     @property
     def chunk_shape(self) -> tuple[int, ...]:
         return (self.rows_per_chunk, *self.row_shape)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of a chunk's values before they are encoded."""
+        return math.prod(self.chunk_shape) * np.dtype(self.dtype).itemsize
 
     def span(self, chunk: int) -> tuple[int, int]:
         """Return the rows [lo, hi) of a chunk; the last chunk may hold fewer than the others."""
