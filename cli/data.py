@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cli.options import PATH, json_option, named
+from cli.options import CACHE, PATH, json_option, named
 from cli.printing import show
 
 
@@ -123,7 +123,7 @@ def simulate(
 
 
 @click.command()
-@click.argument("path", type=PATH)
+@click.argument("path", type=CACHE)
 @json_option
 def inspect(path: Path, *, as_json: bool) -> None:
     """Say what a file or folder holds, and its defects.

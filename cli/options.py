@@ -31,6 +31,20 @@ class Place(click.Path):
 PATH = Place()
 
 
+class CachePlace(Place):
+    """A path, or the URL of a cache: a local copy of it is fetched and checked before any work."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if "://" in os.fsdecode(value):
+            from stores.copies import local_cache  # imports zarr, which a path here does not need
+
+            return local_cache(os.fsdecode(value))
+        return super().convert(value, param, ctx)
+
+
+CACHE = CachePlace()
+
+
 class Named(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """A name and a path, written NAME=PATH."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from cli.options import (
+    CACHE,
     PATH,
     device_option,
     json_option,
@@ -166,7 +167,7 @@ def cache(
 
 
 @click.command()
-@click.argument("cache", type=PATH)
+@click.argument("cache", type=CACHE)
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
@@ -185,7 +186,7 @@ def weigh(cache: Path, *, scheduler: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("cache", type=PATH)
+@click.argument("cache", type=CACHE)
 @click.argument("data", type=PATH)
 @named("--teacher", "NAME=DIR", "A teacher and its name in the cache. Repeatable.", required=True)
 @click.option(
