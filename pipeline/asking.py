@@ -18,7 +18,7 @@ from stores.units import Forward
 from student.views import Viewer
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a finished cache needs none
-    from student.forward import Features
+    from student.forward import BlockReader, Features
     from student.network import Network
 
 Facts = Mapping[str, tuple[dict[str, Any], str]]  # facts and seal of a model folder
@@ -46,11 +46,12 @@ class Asking:
         """Return the function that asks them; each network is loaded when it is first asked.
 
         A cross-fitted teacher's training pairs are asked of the model that did not see their video:
-        each of its models runs the same fixed blocks, and only its own rows are taken.
+        each of its models runs the same fixed blocks, and only its own rows are taken. While one
+        block runs, a thread reads the next.
 
         Raises RefkdError if the data or a teacher is not what it was when the work was planned.
         """
-        from student.forward import model_logits
+        from student.forward import block_logits, network_reader
         from student.model import load_model
 
         data = open_dataset(self.data)
@@ -59,6 +60,7 @@ class Asking:
         shown = _shown(data, self.views)
         folds = {name: self._folds(name, data, rows) for name in self.teachers}
         networks: dict[tuple[str, int], Network] = {}
+        readers: dict[str, BlockReader] = {}  # by array
 
         def network(teacher: str, fold: int) -> "Network":
             if (teacher, fold) not in networks:
@@ -71,18 +73,13 @@ class Asking:
             teacher, view = array_parts(array)
             logits_nBT = np.zeros((hi - lo, 2, data.num_clips), dtype=np.float32)
             for fold in np.unique(folds[teacher][lo:hi]).tolist():
-                wanted_N = folds[teacher] == fold
-                every_nBT = model_logits(
-                    network(teacher, fold),
-                    data,
-                    rows,
-                    lo,
-                    hi,
-                    device=self.device,
-                    precision=self.precision,
-                    features=shown[view],
-                    wanted_N=wanted_N,
-                )
+                asked, wanted_N = network(teacher, fold), folds[teacher] == fold
+                if array not in readers:
+                    readers[array] = network_reader(
+                        asked, data, rows, device=self.device, features=shown[view]
+                    )
+                reader, how = readers[array], self.precision
+                every_nBT = block_logits(asked, reader, lo, hi, precision=how, wanted_N=wanted_N)
                 logits_nBT[wanted_N[lo:hi]] = every_nBT[wanted_N[lo:hi]]
             return logits_nBT
 

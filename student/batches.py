@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stores.dataset import DataSet, Lexicon, Rows
 from stores.seeds import generator
-from student.inputs import Inputs, length_mask
+from student.inputs import Inputs, length_mask, to_device
 
 Item = TypeVar("Item")
 
@@ -81,9 +81,7 @@ class Gatherer:
         if trim:
             words_NL = words_NL[:, : int((words_NL != 0).sum(dim=1).max())]
         clips_N = torch.from_numpy(self.rows.clips[index_N].astype(np.int64))
-        if self.device != "cpu":
-            features_NTD = features_NTD.pin_memory()
-        features_NTD = features_NTD.to(self.device, non_blocking=True).float()
+        features_NTD = to_device(features_NTD, self.device).float()
         vectors, known, chars, words = self.table.look_up(words_NL)
         mask_NT = length_mask(clips_N, self.data.num_clips)
         return Inputs(features_NTD, mask_NT, vectors, known, chars, words).to(self.device)

@@ -21,8 +21,8 @@ class Inputs(NamedTuple):
     words_NL: Tensor  # bool
 
     def to(self, device: str) -> "Inputs":
-        """Return the batch on a device, copied without waiting where the memory is pinned."""
-        return Inputs(*(tensor.to(device, non_blocking=True) for tensor in self))
+        """Return the batch on a device."""
+        return Inputs(*(to_device(tensor, device) for tensor in self))
 
 
 class Encoded(NamedTuple):
@@ -41,6 +41,13 @@ class Outputs(NamedTuple):
     side_logits_NKBT: (
         Tensor | None
     )  # the side branches' logits (eq. 7), in the order of the teachers
+
+
+def to_device(tensor: Tensor, device: str) -> Tensor:
+    """Return a tensor on a device; to a GPU it is copied through pinned memory, without waiting."""
+    if device != "cpu" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def length_mask(lengths_N: Tensor, size: int) -> Tensor:
