@@ -15,7 +15,12 @@ BACKBONES = {  # name: where the class is; the same file holds its VERSION
     "mrtnet": "student.mrtnet:MRTNet",
 }
 PREDICTORS = ("rnn", "transformer")
-RECTIFICATIONS = ("mixed", "pure-gt", "window", "none")
+RECTIFICATIONS = {  # name: whether it reads the side branches; functions in student/rectification.py
+    "mixed": True,
+    "pure-gt": False,
+    "window": True,
+    "none": False,
+}
 GRANULARITIES = ("sample", "dataset", "fixed")
 AUGMENTATIONS = ("none", "translate", "views")
 SELECTIONS = {"val": ("val",), "val+moved": ("val", "val_moved")}  # splits whose mean mIoU decides
@@ -126,8 +131,8 @@ class Recipe:
     @property
     def needs_side_branches(self) -> bool:
         """Whether a target of this recipe reads the side branches (eq. 9 or eq. 10)."""
-        reads = self.rectify in ("mixed", "window") or (self.reweight and len(self.teachers) > 1)
-        return bool(self.teachers) and reads
+        rectified = RECTIFICATIONS[self.rectify]
+        return bool(self.teachers) and (rectified or (self.reweight and len(self.teachers) > 1))
 
 
 RECIPES: dict[str, dict[str, Any]] = {  # named changes to the defaults, which are the paper's

@@ -4,9 +4,13 @@ Shapes: N pairs of the batch, K teachers, B = 2 boundaries (start, end), T clips
 target-side: constants, float32, and 0 on padding where it is a probability.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from student.recipe import Recipe
 from student.spans import decode_spans, masked_log_softmax, masked_softmax, span_iou_clips
 
 LEAST_AFFINITY_CE = 1e-6  # bounds the affinity to a teacher that its branch matches without doubt
@@ -77,3 +81,36 @@ def reweight(w_NKB: Tensor, pi_NK: Tensor) -> Tensor:
 def one_hot(gt_N2: Tensor, num_clips: int) -> Tensor:
     """Return 1 on the ground-truth clip of each boundary, 0 elsewhere, [N, B, T] float32."""
     return (torch.arange(num_clips, device=gt_N2.device) == gt_N2[..., None]).float()
+
+
+class Evidence(NamedTuple):
+    """What a rectification reads of a batch."""
+
+    probs_NKBT: Tensor  # the teachers' probabilities, softened by the recipe's temperature
+    logits_NKBT: Tensor  # what they are made from
+    gt_N2: Tensor
+    mask_NT: Tensor
+    branch_rho_NK: Tensor | None  # confidence (eq. 10), where side branches exist
+
+    @property
+    def rho_NK(self) -> Tensor:
+        assert self.branch_rho_NK is not None, "RECTIFICATIONS tells who reads the side branches"
+        return self.branch_rho_NK
+
+
+def _pure_gt(seen: Evidence, recipe: Recipe) -> Tensor:
+    iou_NK = confidence(seen.logits_NKBT, seen.gt_N2, seen.mask_NT)  # the teacher's own
+    return rectify_pure_gt(seen.probs_NKBT, iou_NK, seen.gt_N2, threshold=recipe.gt_threshold)
+
+
+def _window(seen: Evidence, recipe: Recipe) -> Tensor:
+    log_p = masked_log_softmax(seen.logits_NKBT, seen.mask_NT, temperature=recipe.temperature)
+    return rectify_window(log_p, seen.rho_NK, seen.gt_N2, seen.mask_NT, tau=recipe.tau)
+
+
+RECTIFIERS: dict[str, Callable[[Evidence, Recipe], Tensor]] = {  # names are RECTIFICATIONS
+    "mixed": lambda seen, _: rectify_mixed(seen.probs_NKBT, seen.rho_NK, seen.gt_N2),
+    "pure-gt": _pure_gt,
+    "window": _window,
+    "none": lambda seen, _: seen.probs_NKBT,
+}

@@ -10,15 +10,8 @@ from torch import Tensor
 
 from student.introspection import mix_teachers
 from student.recipe import Recipe
-from student.rectification import (
-    affinity,
-    confidence,
-    rectify_mixed,
-    rectify_pure_gt,
-    rectify_window,
-    reweight,
-)
-from student.spans import masked_log_softmax, masked_softmax
+from student.rectification import RECTIFIERS, Evidence, affinity, confidence, reweight
+from student.spans import masked_softmax
 
 
 class Diagnostics(NamedTuple):
@@ -59,10 +52,10 @@ def student_targets(
         rho_NK = confidence(side_logits_NKBT, gt_N2, mask_NT)
         pi_NK = affinity(masked_softmax(teacher_logits_NKBT, mask_NT), side_logits_NKBT, mask_NT)
     weights_NKB = share_NKB = weights_NKB.float()
-    if warm:
-        probs_NKBT = masked_softmax(teacher_logits_NKBT, mask_NT, temperature=recipe.temperature)
-    else:
-        probs_NKBT = _rectified(recipe, teacher_logits_NKBT, rho_NK, gt_N2, mask_NT)
+    probs_NKBT = masked_softmax(teacher_logits_NKBT, mask_NT, temperature=recipe.temperature)
+    if not warm:
+        seen = Evidence(probs_NKBT, teacher_logits_NKBT, gt_N2, mask_NT, rho_NK)
+        probs_NKBT = RECTIFIERS[recipe.rectify](seen, recipe)
         if recipe.reweight and weights_NKB.shape[1] > 1:
             assert pi_NK is not None, "re-weighting reads the side branches"
             share_NKB = reweight(weights_NKB, pi_NK)
@@ -73,24 +66,3 @@ def student_targets(
         affinity_NK=pi_NK,
     )
     return Targets(mix_teachers(share_NKB, probs_NKBT), diagnostics)
-
-
-def _rectified(
-    recipe: Recipe,
-    teacher_logits_NKBT: Tensor,
-    rho_NK: Tensor | None,
-    gt_N2: Tensor,
-    mask_NT: Tensor,
-) -> Tensor:
-    """Return the teachers' softened probabilities after the recipe's label rectification."""
-    probs_NKBT = masked_softmax(teacher_logits_NKBT, mask_NT, temperature=recipe.temperature)
-    if recipe.rectify == "none":
-        return probs_NKBT
-    if recipe.rectify == "pure-gt":
-        iou_NK = confidence(teacher_logits_NKBT, gt_N2, mask_NT)  # the teacher's own
-        return rectify_pure_gt(probs_NKBT, iou_NK, gt_N2, threshold=recipe.gt_threshold)
-    assert rho_NK is not None, f"rectification {recipe.rectify} reads the side branches"
-    if recipe.rectify == "mixed":
-        return rectify_mixed(probs_NKBT, rho_NK, gt_N2)
-    log_p = masked_log_softmax(teacher_logits_NKBT, mask_NT, temperature=recipe.temperature)
-    return rectify_window(log_p, rho_NK, gt_N2, mask_NT, tau=recipe.tau)

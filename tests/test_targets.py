@@ -1,7 +1,9 @@
 """The student's targets against the equations written out in plain Python, and their properties."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from student import rectification
 from student.introspection import introspective_weights
-from student.recipe import Recipe
+from student.recipe import RECTIFICATIONS, Recipe
+from student.rectification import RECTIFIERS
 from student.targets import student_targets
 
 FULL = Recipe()
-STRATEGIES = ("mixed", "pure-gt", "window", "none")
+STRATEGIES = tuple(RECTIFIERS)
 SHAPES = st.tuples(
     st.integers(0, 10_000),  # seed
     st.integers(1, 3),  # teachers
@@ -255,3 +259,27 @@ def test_constants():
     for value in (found.targets_NBT, *found.diagnostics):
         assert value.dtype == torch.float32
         assert not value.requires_grad
+
+
+def test_every_rectification_has_its_function():
+    """The names that a recipe may have are those that can be computed."""
+    assert list(RECTIFIERS) == list(RECTIFICATIONS)
+
+
+def test_the_rectification_shown_in_the_architecture(monkeypatch):
+    """It is one function and two lines: half of what the teacher gives the wrong clips goes to the right one."""
+    text = (Path(__file__).parents[1] / "ARCHITECTURE.md").read_text()
+    (code,) = re.findall(r"```python\n(def \w+\(seen: Evidence.+?)```", text, flags=re.DOTALL)
+    name, place = re.search(r'`"(\w+)": (_\w+)`', text).groups()
+    found = dict(vars(rectification))
+    exec(code, found)  # the page's own words
+    monkeypatch.setitem(RECTIFIERS, name, found[place])
+    monkeypatch.setitem(RECTIFICATIONS, name, False)
+    given = batch(teachers=1)
+    given["weights_NKB"] = torch.ones_like(given["weights_NKB"])
+
+    before = student_targets(Recipe(rectify="none"), **given).targets_NBT
+    after = student_targets(replace(Recipe(), rectify=name), **given).targets_NBT
+
+    right = torch.nn.functional.one_hot(given["gt_N2"], before.shape[-1])
+    torch.testing.assert_close(after, (before + right) / 2)
