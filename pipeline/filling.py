@@ -4,6 +4,7 @@ The function stands for the teachers; nothing here knows what it does.
 """
 
 import sys
+import time
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,11 +23,12 @@ from stores.cache import BUILDING, damaged_files, read_cache
 from stores.cachechecks import check_plan
 from stores.cachekeys import CachePlan
 from stores.errors import NotAsRecorded, RefkdError
-from stores.files import locked
+from stores.files import locked, sync
 from stores.journal import Environment
 from stores.repair import explain_difference, restore_files
 from stores.units import Chunk
 
+SYNCS = 4  # of each chunk when a cache is finished: its file, its folders, its part of the others
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} rows{postfix}"  # and the time left
 
 
@@ -82,7 +84,12 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
     units = in_turns(building.units(block_rows))
     num_rows = sum(unit.num_rows for unit in units)
     group, layout = building.group, building.plan.layout
-    left = TimeLeft(units, workers=workers, num_bytes=building.num_chunks * layout.chunk_bytes)
+    left = TimeLeft(
+        units,
+        workers=workers,
+        num_bytes=building.num_chunks * layout.chunk_bytes,
+        syncs_s=building.num_chunks * SYNCS * _sync_seconds(building.group),
+    )
     work = {**building.environment, "workers": workers, "rows": num_rows}
     with (
         measured(cache_folder(building.out, building.plan), "cache", **work),
@@ -138,6 +145,14 @@ def _restore(
         reason = explain_difference(cache, damaged, environment)
         raise RefkdError(f"{error}; {reason}") from None
     return len(damaged)
+
+
+def _sync_seconds(folder: Path) -> float:
+    """Return how long it takes to sync a folder that was synced already, as most then are."""
+    sync(folder)
+    began = time.monotonic()
+    sync(folder)
+    return time.monotonic() - began
 
 
 def _forget(chunk: Chunk) -> None:

@@ -19,7 +19,8 @@ DRIFT = 0.1  # by which share all that is left may be faster or slower than what
 EXPECTED, WEIGHT = 0.1, 3  # spread of units before any is seen, and how many units that counts for
 WIDTH = 2.3  # deviations to either side
 SPANS, RECENT = 6, 4  # the pace may again be that of any such part of the past, of so many units
-TAIL_S, TAIL_BYTES_PER_S = 1.0, 2e8  # to seal and sync the finished cache, at most
+SEAL_S, SEAL_BYTES_PER_S = 1.0, 2e8  # to seal the finished cache, at most
+SYNC = (0.2, 2.0)  # how long its syncs take, as a part of those that were measured
 
 Range = tuple[float, float]  # at least, at most
 
@@ -36,7 +37,8 @@ def in_turns(units: Sequence[Unit]) -> list[Unit]:
 class TimeLeft:
     """Told of each finished unit, it knows how many seconds are left, at least and at most.
 
-    Workers take the units in their order, each the next one when it has finished one.
+    Workers take the units in their order, each the next one when it has finished one. After the last
+    one `num_bytes` are digested, and files are synced, which took `syncs_s` for as many.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class TimeLeft:
         *,
         workers: int = 1,
         num_bytes: int = 0,
+        syncs_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock, self._workers = clock, workers
@@ -52,7 +55,8 @@ class TimeLeft:
         self._left = dict(enumerate(units))
         self._place = {(unit.array, unit.lo): place for place, unit in self._left.items()}
         self._pace: dict[str, list[float]] = {unit.array: [] for unit in units}  # seconds a row
-        self._tail_s = TAIL_S + num_bytes / TAIL_BYTES_PER_S
+        seal_s = SEAL_S + num_bytes / SEAL_BYTES_PER_S
+        self._end_s = (SYNC[0] * syncs_s, seal_s + SYNC[1] * syncs_s)
 
     def take(self, unit: Unit) -> None:
         """Count a unit that ends now."""
@@ -73,7 +77,8 @@ class TimeLeft:
             low_s, high_s = low_s + max(low - under_way_s, 0.0), high_s + high
             longest_s = max(longest_s, high)  # no worker can help another with it
         workers = min(self._workers, max(len(self._left), 1))
-        return low_s / workers, max(high_s / self._workers, longest_s) + self._tail_s
+        high_s = max(high_s / self._workers, longest_s)
+        return low_s / workers + self._end_s[0], high_s + self._end_s[1]
 
     def __str__(self) -> str:
         low_s, high_s = self.seconds
