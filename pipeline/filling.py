@@ -91,6 +91,7 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
         syncs_s=building.num_chunks * SYNCS * _sync_seconds(building.group),
     )
     work = {**building.environment, "workers": workers, "rows": num_rows}
+    behind = building.environment["device"] != "cpu"  # where asking leaves the processor idle
     with (
         measured(cache_folder(building.out, building.plan), "cache", **work),
         tqdm(
@@ -98,7 +99,13 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
         ) as bar,
     ):
         for unit, chunks in run_units(
-            units, open_forward, group, layout, note=building.note, workers=workers
+            units,
+            open_forward,
+            group,
+            layout,
+            note=building.note,
+            workers=workers,
+            behind=behind,
         ):
             for chunk in chunks:
                 building.record(chunk)

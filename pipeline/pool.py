@@ -1,4 +1,4 @@
-"""Worker processes that fill a cache: each takes units and notes its own finished chunks.
+"""Who fills a cache: this process, or workers that take units and note their own finished chunks.
 
 A worker whose parent dies stops at once. Workers are spawned, never forked, for neither torch nor
 zarr survives a fork with its threads.
@@ -7,14 +7,14 @@ zarr survives a fork with its threads.
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from pipeline.lifeline import hold_to_parent
 from stores.errors import RefkdError
 from stores.rowarrays import RowArray
-from stores.units import Chunk, Forward, Note, Unit, write_unit
+from stores.units import Chunk, Forward, Note, Unit, write_rows, write_unit
 
 OpenForward = Callable[[], Forward]
 Written = tuple[Unit, list[Chunk]]
@@ -28,17 +28,18 @@ def run_units(
     *,
     note: Note,
     workers: int,
+    behind: bool = False,
 ) -> Iterator[Written]:
     """Write the chunks of all units into a Zarr group and yield each unit when it is done.
 
     `open_forward` is called once in each process that does work, `note` with each chunk in the
     process that wrote it. After an error, units under way are still yielded before it is raised.
+    With `behind` a lone process writes each unit while it asks for the next one.
     """
     if workers == 1 or len(units) <= 1:
         if units:
-            forward = open_forward()
-            for unit in units:
-                yield unit, write_unit(folder, layout, unit, forward, note)
+            write = _write_behind if behind else _write_each
+            yield from write(units, open_forward(), folder, layout, note)
         return
     executor = ProcessPoolExecutor(
         max_workers=min(workers, len(units)),
@@ -56,6 +57,38 @@ def run_units(
         ) from None
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _write_each(
+    units: list[Unit], forward: Forward, folder: Path, layout: RowArray, note: Note
+) -> Iterator[Written]:
+    for unit in units:
+        yield unit, write_unit(folder, layout, unit, forward, note)
+
+
+def _write_behind(
+    units: list[Unit], forward: Forward, folder: Path, layout: RowArray, note: Note
+) -> Iterator[Written]:
+    """Write each unit in a thread while the next one is asked for; at most one is being written.
+
+    So a kill costs the unit that is being written and the one that is being asked for.
+    """
+    failure: Exception | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="refkd-writer") as writer:
+        writing: list[tuple[Unit, Future[list[Chunk]]]] = []
+        for unit in units:
+            try:
+                rows_nBT = forward(unit.array, unit.lo, unit.hi)
+            except Exception as error:  # the unit before it still counts
+                failure = error
+                break
+            for written, chunks in writing:
+                yield written, chunks.result()
+            writing = [(unit, writer.submit(write_rows, folder, layout, unit, rows_nBT, note))]
+        for written, chunks in writing:
+            yield written, chunks.result()
+    if failure is not None:
+        raise failure
 
 
 def _in_order_of_completion(futures: list[Future[Written]]) -> Iterator[Written]:

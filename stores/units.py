@@ -54,12 +54,23 @@ Note = Callable[[Chunk], None]
 def write_unit(
     folder: Path, layout: RowArray, unit: Unit, forward: Forward, note: Note
 ) -> list[Chunk]:
-    """Ask a teacher for the rows of a unit and write their chunks, each file whole or not at all.
+    """Ask a teacher for the rows of a unit and write their chunks."""
+    return write_rows(folder, layout, unit, forward(unit.array, unit.lo, unit.hi), note)
+
+
+def write_rows(
+    folder: Path,
+    layout: RowArray,
+    unit: Unit,
+    rows_nBT: npt.NDArray[np.float32],
+    note: Note,
+) -> list[Chunk]:
+    """Write the chunks of a unit from what a teacher said, each file whole or not at all.
 
     Each chunk is noted as soon as its file lies on the disk, so that a kill costs one unit.
-    Raises RefkdError if a logit is not finite, or a chunk is not what its digest says it was.
+    Raises RefkdError if a logit is not finite, NotAsRecorded if a chunk is not what its digest
+    says it was.
     """
-    rows_nBT = forward(unit.array, unit.lo, unit.hi)
     written = []
     for chunk, data in encode_unit(layout, unit, rows_nBT):
         sha256 = bytes_digest(data)

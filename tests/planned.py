@@ -1,6 +1,6 @@
 """A cache planned by hand and a teacher that is one line of NumPy; worker processes import this.
 
-Run as a program it builds the cache: python planned.py OUT NOTES WORKERS DELAY_S
+Run as a program it builds the cache: python planned.py OUT NOTES WORKERS DELAY_S [DEVICE]
 """
 
 import os
@@ -156,4 +156,5 @@ if __name__ == "__main__":
         make_plan(),
         Ask(Path(sys.argv[2]), delay_s=float(sys.argv[4])),
         workers=int(sys.argv[3]),
+        environment={**CPU, "device": sys.argv[5]} if len(sys.argv) > 5 else None,
     )

@@ -99,10 +99,10 @@ def test_killed_at_any_change_of_the_disk(step, quick_path):
     assert found["points"] >= 300 // step
 
 
-def build_and_kill(out, notes, workers, rng):
+def build_and_kill(out, notes, workers, rng, *device):
     """Start a build and kill it after a few questions; return whether it was still at work."""
     enough = len(Ask(notes).asked()) + rng.randint(1, 5)
-    program = run_program("planned.py", out, notes, workers, 0.03)
+    program = run_program("planned.py", out, notes, workers, 0.03, *device)
     wait_until(lambda: program.poll() is not None or len(Ask(notes).asked()) >= enough)
     time.sleep(rng.uniform(0, 0.1))
     program.kill()
@@ -127,6 +127,34 @@ def test_killed_at_random_times(workers, whole, quick_path):
         assert len(asked) - len(set(asked)) <= here * workers
         assert left_behind(out) == []
     assert kills >= 8
+
+
+GPU = {"device": "like a gpu", "torch": "2"}  # where units are written behind the asking
+
+
+def test_written_behind_the_asking(whole, tmp_path):
+    """Where a GPU is asked, a thread writes each unit while the next is asked for: the same chunks."""
+    ask = Ask(tmp_path / "notes")
+    folder = build(tmp_path / "out", PLAN, ask, environment=GPU)
+    chunks = {name: data for name, data in all_bytes(folder).items() if "/c/" in name}
+
+    assert chunks == {name: data for name, data in whole.items() if "/c/" in name}
+    assert len(ask.asked()) == 20
+    assert left_behind(tmp_path / "out") == []
+
+
+def test_killed_while_written_behind(quick_path):
+    """Killed at random, it costs the unit that was being written and the one that was asked for."""
+    rng, kills, out, notes = random.Random(5), 0, quick_path / "out", quick_path / "notes"
+    while not cache_folder(out, PLAN).exists():
+        kills += build_and_kill(out, notes, 1, rng, GPU["device"])
+    asked = Ask(notes).asked()
+    expected = all_bytes(build(quick_path / "whole", PLAN, environment=GPU))
+
+    assert kills >= 2
+    assert len(asked) - len(set(asked)) <= 2 * kills
+    assert all_bytes(cache_folder(out, PLAN)) == expected
+    assert left_behind(out) == []
 
 
 def test_workers_die_with_their_parent(whole, quick_path):
@@ -201,6 +229,20 @@ def full_disk_at(call, monkeypatch):
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_full_disk_while_written_behind(quick_path, monkeypatch):
+    """An error of the thread that writes is the build's error, and what it wrote before is kept."""
+    ask = Ask(quick_path / "notes")
+    with monkeypatch.context() as patch:
+        full_disk_at(31, patch)
+        with pytest.raises(RefkdError, match=r"no space left on device; [1-9]\d* of 20 chunks are"):
+            build(quick_path / "out", PLAN, ask, environment=GPU)
+    before = len(ask.asked())
+    build(quick_path / "out", PLAN, ask, environment=GPU)
+
+    assert before < 20
+    assert len(ask.asked()) <= 20 + 2
 
 
 @pytest.mark.parametrize("call", [0, 1, 2, 3, 30, 61, 82, 100, 125, 135])

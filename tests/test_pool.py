@@ -1,7 +1,9 @@
 """Worker processes: what they yield, and what an error costs."""
 
+import threading
+
 import pytest
-from planned import Ask, make_plan
+from planned import Ask, make_plan, said
 
 from pipeline.pool import run_units
 from stores.building import make_units
@@ -26,6 +28,47 @@ def test_one_process_goes_in_order(tmp_path):
 
     assert [unit.lo for unit, _ in done] == list(range(0, 300, 32))
     assert [chunk.chunk for _, (chunk,) in done] == list(range(10))
+
+
+def test_behind_the_asking(tmp_path):
+    """A unit is written while the next one is asked for: its chunk is noted only when that has begun."""
+    second = threading.Event()
+
+    def forward(teacher, lo, hi):
+        if lo:
+            second.set()
+        return said(teacher, lo, hi)
+
+    def note(chunk):
+        assert second.wait(60), "the next unit is asked for before this one is written"
+
+    done = list(
+        run_units(UNITS, lambda: forward, tmp_path, PLAN.layout, note=note, workers=1, behind=True)
+    )
+
+    assert [unit.lo for unit, _ in done] == list(range(0, 300, 32))
+    assert [chunk.chunk for _, (chunk,) in done] == list(range(10))
+
+
+@pytest.mark.parametrize("trouble", ["nan", "error"])
+def test_behind_the_asking_nothing_is_lost(trouble, tmp_path):
+    """Where a unit cannot be asked for, or not be written, all before it are yielded first."""
+
+    def forward(teacher, lo, hi):
+        if trouble == "error" and lo == 96:
+            raise RefkdError("the teacher says nan")
+        return Ask(trouble={("id", 96): trouble}).forward(teacher, lo, hi)
+
+    done = []
+    with pytest.raises(RefkdError, match="says nan"):
+        done.extend(
+            unit.lo
+            for unit, _ in run_units(
+                UNITS, lambda: forward, tmp_path, PLAN.layout, note=print, workers=1, behind=True
+            )
+        )
+
+    assert done == [0, 32, 64]
 
 
 def test_work_under_way_is_kept(tmp_path):
