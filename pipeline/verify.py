@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.asking import Asking, read_teachers
+from pipeline.fidelity import EXACT, fidelity
 from pipeline.filling import repair as put_back
 from stores.arraynames import spoken
 from stores.building import make_units
@@ -15,6 +16,7 @@ from stores.cachechecks import check_plan
 from stores.cachekeys import CachePlan, plan_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
+from stores.files import describe_change
 from stores.units import Forward, Unit, stored_form
 from student.views import plan_views
 
@@ -34,7 +36,8 @@ def verify(
     """Read every file of a cache, ask the teachers about some rows again, and return what was found.
 
     On the kind of device, processor and torch version that built an array the logits must be the same bits;
-    elsewhere they may differ by a tolerance. With `repair`, damaged files are first made again; each
+    elsewhere, told as `elsewhere`, they may differ by a tolerance. Beside how far they are from those
+    that were kept stands what a student loses by what the cache keeps (pipeline/fidelity.py). With `repair`, damaged files are first made again; each
     is replaced only by the bytes that are recorded. Raises RefkdError, naming samples, if they do not
     agree, a file is damaged, or the cache was made from other data or teachers.
     """
@@ -84,7 +87,7 @@ def verify(
                 opened,
                 sample_units(plan, name, block_rows=rows),
                 forward,
-                same_make=manifest["arrays"][name]["built"] == here,
+                change=describe_change(manifest["arrays"][name]["built"], here),
             )
             for name in opened.arrays
         },
@@ -108,20 +111,20 @@ def sample_units(plan: CachePlan, array: str, *, block_rows: int) -> list[Unit]:
     return [units[place] for place in np.unique(places)]
 
 
-def _compare(
-    cache: Cache, units: list[Unit], forward: Forward, *, same_make: bool
-) -> dict[str, Any]:
-    """Return the largest difference between the logits of an array now and then.
+def _compare(cache: Cache, units: list[Unit], forward: Forward, *, change: str) -> dict[str, Any]:
+    """Return the largest differences between the logits of an array now and then.
 
+    `change` says in what this machine differs from the one that built the array, if it does.
     Raises RefkdError, naming the sample, where it is above the tolerance.
     """
     dtype, precision = cache.manifest["dtype"], cache.manifest["precision"]
-    worst, rows, same_bits = 0.0, 0, True
+    worst, rows, same_bits, close = 0.0, 0, True, EXACT
     for unit in units:
-        now = stored_form(forward(unit.array, unit.lo, unit.hi), unit, dtype=dtype)
+        said = forward(unit.array, unit.lo, unit.hi)
+        now = stored_form(said, unit, dtype=dtype)
         then = np.concatenate([cache.chunk(unit.array, chunk) for chunk in unit.chunks])
         gap = np.abs(now.astype(np.float64) - then)
-        allowed = 0.0 if same_make else TOLERANCE[precision] + STEP[dtype] * np.abs(then)
+        allowed = 0.0 if not change else TOLERANCE[precision] + STEP[dtype] * np.abs(then)
         bad = np.argwhere(~(gap <= allowed))
         if len(bad):
             row, boundary, clip = bad[0]
@@ -132,9 +135,12 @@ def _compare(
             )
         worst, rows = max(worst, float(gap.max())), rows + unit.num_rows
         same_bits = same_bits and now.tobytes() == then.tobytes()
+        close = close.worst(fidelity(said, then, unit.clips_n))
     return {
         "rows": rows,
         "max_abs_error": worst,
-        "tolerance": 0.0 if same_make else TOLERANCE[precision],
+        "tolerance": TOLERANCE[precision] if change else 0.0,
         "same_bits": same_bits,
+        **close._asdict(),
+        **({"elsewhere": change} if change else {}),
     }

@@ -58,7 +58,14 @@ def test_a_true_cache(folder, data_folder, teachers):
     found = verify(folder, data_folder, teachers=teachers, device="cpu")
     opened = open_cache(folder)
 
-    same = {"rows": 96, "max_abs_error": 0.0, "tolerance": 0.0, "same_bits": True}
+    same = {
+        "rows": 96,
+        "max_abs_error": 0.0,
+        "tolerance": 0.0,
+        "same_bits": True,
+        "logit_error": 0.0,
+        "loss_gap": 0.0,
+    }
     assert found["teachers"] == {"id": same, "ood": same}
     assert (found["key"], found["seal"], found["rows"]) == (opened.key, opened.seal, 96)
     assert found["files"] == len(opened.manifest["files"])
@@ -79,6 +86,18 @@ def test_choices(how, data_folder, teachers, tmp_path):
     found = verify(folder, data_folder, teachers=teachers, device="cpu")
 
     assert all(one["same_bits"] for one in found["teachers"].values())
+
+
+def test_what_float16_costs(data_folder, teachers, tmp_path):
+    """Of a float16 cache the largest logit error and the loss gap are told: half a step, and next to none."""
+    folder = cache(data_folder, tmp_path, teachers=teachers, dtype="float16", device="cpu")
+    found = verify(folder, data_folder, teachers=teachers, device="cpu")["teachers"]
+    lowest = {name: float(open_cache(folder).logits(name).min()) for name in teachers}
+
+    for name, one in found.items():
+        assert one["max_abs_error"] == 0.0
+        assert 0 < one["logit_error"] <= 2.0**-11 * -lowest[name]  # a float16 has 11 bits
+        assert 0 < one["loss_gap"] <= 1e-3
 
 
 def test_views_are_asked_about_again(data_folder, teachers, tmp_path):
@@ -117,6 +136,7 @@ def test_another_make_has_a_tolerance(folder, data_folder, teachers):
     found = verify(folder, data_folder, teachers=teachers, device="cpu")["teachers"]["ood"]
 
     assert found["tolerance"] == 1e-3
+    assert found["elsewhere"].startswith("device (was cuda, now cpu); processor (was ")
     assert not found["same_bits"]
     np.testing.assert_allclose(found["max_abs_error"], 5e-4, rtol=1e-2)
 
