@@ -1,29 +1,33 @@
 """Stage two: how wrong is each cached teacher, in one pass over the chunks, on Dask.
 
-A task reads one chunk, checks it and returns its cross-entropies, so any thread, process or
-machine that sees the cache can run it, and all of them give the same bits.
+A task reads some chunks, checks them and returns what is to be written, so any thread, process or
+machine that sees the cache can run it, and all of them give the same bits. Threads: as many as the
+process has cores, or DASK_NUM_WORKERS.
 """
 
 import logging
-from collections.abc import Iterator
-from functools import lru_cache
-from itertools import islice
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache, partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from pipeline.costs import measured
 from stores.arraynames import array_parts
 from stores.cache import Cache, open_cache
 from stores.errors import RefkdError
-from stores.weights import open_weights, write_weights
+from stores.labels import Labels
+from stores.weights import WeighedChunk, open_weights, weighed_chunk, write_weights
 from student.crossentropy import ground_truth_ce
 
 log = logging.getLogger("refkd")
 
-WINDOW = 256  # chunks under way at once, so that memory does not grow with the cache
+TASK_VALUES = 1 << 20  # logits of a task: far more work than Dask's own
+TASKS_AHEAD = 16  # for each thread, so that memory does not grow with the cache
+
+Chunks = tuple[tuple[str, int], ...]  # arrays and numbers of the chunks of a task
+Compute = Callable[..., Sequence[list[WeighedChunk]]]
 
 
 def weigh(cache: Path, *, scheduler: str | None = None) -> Path:
@@ -33,14 +37,18 @@ def weigh(cache: Path, *, scheduler: str | None = None) -> Path:
     there and intact are returned as they are.
     Raises RefkdError if the cache is unfinished or damaged, or no scheduler answers.
     """
+    from dask.base import compute
+
     opened = open_cache(cache)
     if _is_weighed(opened):
         log.info("%s is already weighed", cache)
         return cache / "weights"
     work = {"rows": opened.num_rows * len(opened.arrays)}
     if scheduler is None:
+        threads = num_threads()
+        on_threads = partial(compute, scheduler="threads", num_workers=threads)
         with measured(cache, "weigh", **work):
-            return write_weights(opened, _cross_entropies(opened, "threads"))
+            return write_weights(opened, _weighed_chunks(opened, on_threads, threads=threads))
 
     from distributed import Client
 
@@ -52,7 +60,18 @@ def weigh(cache: Path, *, scheduler: str | None = None) -> Path:
             "or leave out --scheduler"
         ) from None
     with client, measured(cache, "weigh", **work, scheduler=scheduler):
-        return write_weights(opened, _cross_entropies(opened, client))
+        cores = client.nthreads()  # type: ignore[no-untyped-call]
+        threads = sum(cores.values()) or 1  # none yet: tasks wait for a worker
+        on_cluster = partial(compute, scheduler=client)
+        return write_weights(opened, _weighed_chunks(opened, on_cluster, threads=threads))
+
+
+def num_threads() -> int:
+    """Return how many threads Dask uses in this process: what its settings say, or all cores."""
+    from dask import config
+    from dask.system import CPU_COUNT
+
+    return int(config.get("num_workers", None) or CPU_COUNT)
 
 
 def _is_weighed(cache: Cache) -> bool:
@@ -63,35 +82,46 @@ def _is_weighed(cache: Cache) -> bool:
     return True
 
 
-def _cross_entropies(
-    cache: Cache, scheduler: Any
-) -> Iterator[tuple[str, int, npt.NDArray[np.float32]]]:
-    """Yield (array, chunk, cross-entropies [n, 2]) of every chunk in order."""
-    from dask.base import compute
+def _weighed_chunks(cache: Cache, compute: Compute, *, threads: int) -> Iterator[WeighedChunk]:
+    """Yield what every chunk becomes, in order; the next are under way while these are taken."""
     from dask.delayed import delayed
 
     chunks = ((name, i) for name in cache.arrays for i in range(cache.layout.num_chunks))
-    task = delayed(_weigh_chunk, pure=False)
+    size = max(TASK_VALUES // math.prod(cache.layout.chunk_shape), 1)
+    tasks = iter(lambda: tuple(islice(chunks, size)), ())
+    task = delayed(_weigh_chunks, pure=False)
     folder = str(cache.folder.absolute())  # workers may stand elsewhere
-    while window := list(islice(chunks, WINDOW)):
-        tasks = [task(folder, cache.seal, name, chunk) for name, chunk in window]
-        found = compute(*tasks, scheduler=scheduler)  # type: ignore[no-untyped-call]
-        for (name, chunk), ce_n2 in zip(window, found, strict=True):
-            yield name, chunk, ce_n2
+
+    def run(window: list[Chunks]) -> list[WeighedChunk]:
+        return list(chain.from_iterable(compute(*(task(folder, cache.seal, c) for c in window))))
+
+    with ThreadPoolExecutor(1) as ahead:
+        under_way: Future[list[WeighedChunk]] | None = None
+        while window := list(islice(tasks, TASKS_AHEAD * threads)):
+            following = ahead.submit(run, window)
+            if under_way is not None:
+                yield from under_way.result()
+            under_way = following
+        if under_way is not None:
+            yield from under_way.result()
 
 
-def _weigh_chunk(folder: str, seal: str, array: str, chunk: int) -> npt.NDArray[np.float32]:
-    """Return the cross-entropies of one chunk's rows, shape (n, 2)."""
-    cache = _open(folder, seal)
-    lo, hi = cache.layout.span(chunk)
-    gt_N2 = cache.view_gt(array_parts(array)[1])
-    return ground_truth_ce(cache.chunk(array, chunk), cache.clips[lo:hi], gt_N2[lo:hi])
+def _weigh_chunks(folder: str, seal: str, chunks: Chunks) -> list[WeighedChunk]:
+    """Return what some chunks, given by array and number, become."""
+    cache, labels = _open(folder, seal)
+    found = []
+    for array, chunk in chunks:
+        lo, hi = cache.layout.span(chunk)
+        gt_n2 = labels.gt(array_parts(array)[1], lo, hi)
+        ce_n2 = ground_truth_ce(cache.chunk(array, chunk), labels.clips(lo, hi), gt_n2)
+        found.append(weighed_chunk(cache, labels, array, chunk, ce_n2))
+    return found
 
 
 @lru_cache(maxsize=2)
-def _open(folder: str, seal: str) -> Cache:
-    """Return the cache of a seal, opened once in each process."""
+def _open(folder: str, seal: str) -> tuple[Cache, Labels]:
+    """Return the cache of a seal and its labels, opened once in each process."""
     cache = open_cache(Path(folder))
     if cache.seal != seal:
         raise RefkdError(f"{folder} has changed while it was weighed; run `refkd weigh` again")
-    return cache
+    return cache, Labels(cache)

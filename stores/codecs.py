@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numcodecs
+from numcodecs.checksum32 import CRC32C
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from zarr.codecs.numcodecs import LZ4, Shuffle
@@ -69,3 +70,9 @@ def decode(name: str, size: int, data: bytes) -> memoryview:
     for codec in _DECODERS[name](size):
         values = codec.decode(values)
     return memoryview(values)
+
+
+def with_checksum(data: bytes) -> bytes:
+    """Return encoded bytes and their CRC-32C, as Zarr's `crc32c` codec ends a chunk's file."""
+    encoded: bytes = CRC32C(location="end").encode(data).tobytes()
+    return encoded

@@ -15,7 +15,7 @@ from zarr.codecs import BytesCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from stores.codecs import codec_chain, decode, unspecified_codecs
+from stores.codecs import codec_chain, decode, unspecified_codecs, with_checksum
 
 LEAST_ROWS = 32  # one block of a teacher on a CPU
 MOST_ROWS = 2048
@@ -75,10 +75,28 @@ class RowArray:
         values = np.frombuffer(decode(self.codec, dtype.itemsize, data), dtype.newbyteorder("<"))
         return values.reshape(self.chunk_shape)[: hi - lo]
 
+    def raw_file(self, chunk: int, rows: npt.NDArray[Any]) -> bytes:
+        """Return the file of a chunk of an array with codec `raw` from exactly its rows.
+
+        The same bytes as from `ChunkEncoder`, hundreds of times as fast, in any thread.
+        """
+        lo, hi = self.span(chunk)
+        assert self.codec == "raw"
+        assert rows.shape == (hi - lo, *self.row_shape), "a chunk is written whole"
+        dtype = np.dtype(self.dtype).newbyteorder("<")
+        missing = self.rows_per_chunk - len(rows)
+        rest = np.full((missing, *self.row_shape), self._unwritten, dtype)
+        return with_checksum(rows.astype(dtype, copy=False).tobytes() + rest.tobytes())
+
+    @property
+    def _unwritten(self) -> float:
+        """What values that were never written read as: NaN if they are floats."""
+        return float("nan") if np.dtype(self.dtype).kind == "f" else 0
+
     def create(
         self, group: zarr.Group, name: str, *, attributes: dict[str, Any] | None = None
     ) -> "zarr.Array[Any]":
-        """Create the array, empty, in a Zarr group. Unwritten floats read as NaN."""
+        """Create the array, empty, in a Zarr group."""
         dtype = np.dtype(self.dtype)
         with unspecified_codecs():
             return group.create_array(
@@ -89,7 +107,7 @@ class RowArray:
                 filters=None,
                 serializer=BytesCodec(endian="little"),
                 compressors=codec_chain(self.codec, dtype.itemsize),
-                fill_value=float("nan") if dtype.kind == "f" else 0,
+                fill_value=self._unwritten,
                 attributes=attributes,
                 dimension_names=self.dimensions,
                 config={"write_empty_chunks": True},  # a chunk of zeros is a file like any other

@@ -6,11 +6,14 @@
         views/<v>/<teacher>         the same of moved view v and its ground truth
         manifest.json               cache and cache_seal; means {split: {array: [start, end]}}
 
-Arrays have the names of stores/arraynames.py. Shapes: N rows of the cache, 2 boundaries (start, end).
+Arrays have the names of stores/arraynames.py. Shapes: N rows of the cache, n of a chunk, S splits,
+2 boundaries (start, end).
 """
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,21 +27,25 @@ from stores.arraynames import ce_name
 from stores.cache import BUILDING, Cache
 from stores.errors import RefkdError
 from stores.files import (
+    SYNCING,
     locked,
     publish,
     read_seal,
     read_sealed,
     remove_folder,
     seal_folder,
+    sync,
     write_atomic,
 )
-from stores.fingerprints import SHORT
-from stores.rowarrays import ChunkEncoder, RowArray, array_files
+from stores.fingerprints import SHORT, bytes_digest
+from stores.labels import Labels
+from stores.rowarrays import RowArray, array_files
 
 FORMAT = "refkd-weights"
 FORMAT_VERSION = 1
 CURRENT = "current"
 REPAIR = "run `refkd weigh` again"
+MOST_UNDER_WAY = 64  # chunks on their way to the disk
 
 Means = dict[str, dict[str, list[float]]]  # split -> array -> mean of start, of end
 
@@ -107,39 +114,82 @@ def open_weights(cache: Cache) -> Weights:
     return Weights(folder, found, manifest, weights_layout(cache))
 
 
+@dataclass(frozen=True, eq=False)
+class WeighedChunk:
+    """What stage two makes of one chunk of an array, ready to be written."""
+
+    array: str
+    chunk: int
+    data: bytes  # of its file
+    sha256: str
+    counts_S: npt.NDArray[np.int64]  # rows of each split
+    sums_S2: npt.NDArray[np.float64]  # of their cross-entropies, one row after the other
+
+
+def weighed_chunk(
+    cache: Cache, labels: Labels, array: str, chunk: int, ce_n2: npt.NDArray[np.float32]
+) -> WeighedChunk:
+    """Return the cross-entropies of a chunk's rows as they are written; any process may do so."""
+    spec = weights_layout(cache)
+    splits_n = labels.splits(*spec.span(chunk))
+    number = len(cache.manifest["splits"])
+    data = spec.raw_file(chunk, ce_n2)
+    return WeighedChunk(
+        array,
+        chunk,
+        data,
+        bytes_digest(data),
+        np.bincount(splits_n, minlength=number),
+        np.stack([np.bincount(splits_n, ce_N, number) for ce_N in ce_n2.T], axis=1),
+    )
+
+
 class WeightsWriter:
-    """Takes cross-entropies chunk by chunk, in order, and keeps their means by split."""
+    """Takes weighed chunks in order, pushes them to the disk behind the caller's back, keeps means.
+
+    Use it in a `with` block, which waits for the disk.
+    """
 
     def __init__(self, cache: Cache, folder: Path) -> None:
         self._cache, self._folder, self._spec = cache, folder, weights_layout(cache)
-        self._encoder = ChunkEncoder(self._spec)
-        splits = np.asarray(cache.splits)
-        self._rows_of = {name: splits == name for name in cache.manifest["splits"]}
-        self._sums = {
-            name: {array: np.zeros(2) for array in cache.arrays} for name in self._rows_of
-        }
+        splits = len(cache.manifest["splits"])
+        self._counts = {array: np.zeros(splits, np.int64) for array in cache.arrays}
+        self._sums = {array: np.zeros((splits, 2)) for array in cache.arrays}
+        self._digests: dict[str, str] = {}
+        self._pool = ThreadPoolExecutor(SYNCING)
+        self._under_way: deque[Future[None]] = deque()
 
-    def add(self, array: str, chunk: int, ce_n2: npt.NDArray[np.float32]) -> None:
-        """Write the rows of one chunk; sums are float64 by chunk, added in the order of the calls."""
-        lo, hi = self._spec.span(chunk)
-        path = self._folder / ce_name(array) / self._spec.chunk_file(chunk)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(self._encoder.encode(chunk, ce_n2))
-        for name, rows_N in self._rows_of.items():
-            inside_n2 = ce_n2[rows_N[lo:hi]]
-            self._sums[name][array] += inside_n2.sum(axis=0, dtype=np.float64)
+    def __enter__(self) -> "WeightsWriter":
+        return self
 
-    def finish(self) -> None:
-        """Write what is no chunk, and seal the folder."""
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def add(self, weighed: WeighedChunk) -> None:
+        """Write one chunk; sums are float64 by chunk, added in the order of the calls."""
+        array = weighed.array
+        name = f"{ce_name(array)}/{self._spec.chunk_file(weighed.chunk)}"
+        while len(self._under_way) >= MOST_UNDER_WAY:  # a slow disk must not fill the memory
+            self._under_way.popleft().result()
+        path = self._folder / name
+        self._under_way.append(self._pool.submit(_write_synced, path, weighed.data))
+        self._digests[name] = weighed.sha256
+        self._counts[array] += weighed.counts_S
+        self._sums[array] += weighed.sums_S2
+
+    def finish(self) -> str:
+        """Write what is no chunk, seal the folder and return the seal."""
         cache = self._cache
+        while self._under_way:
+            self._under_way.popleft().result()
         specs = {ce_name(array): self._spec for array in cache.arrays}
         for name, data in array_files(specs, {}).items():
-            (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (self._folder / name).write_bytes(data)
-        counts = {name: int(rows_N.sum()) for name, rows_N in self._rows_of.items()}
+            _write_synced(self._folder / name, data)
+        splits, arrays = cache.manifest["splits"], cache.arrays
+        counts = dict(zip(splits, self._counts[arrays[0]].tolist(), strict=True))
         means = {
-            name: {array: (sums / counts[name]).tolist() for array, sums in by.items()}
-            for name, by in self._sums.items()
+            name: {array: (self._sums[array][code] / counts[name]).tolist() for array in arrays}
+            for code, name in enumerate(splits)
         }
         facts = {
             "format": FORMAT,
@@ -150,21 +200,20 @@ class WeightsWriter:
             "counts": counts,
             "means": means,
         }
-        seal_folder(self._folder, facts)
+        return seal_folder(self._folder, facts, digests=self._digests)
 
 
-def write_weights(cache: Cache, chunks: Iterable[tuple[str, int, npt.NDArray[np.float32]]]) -> Path:
-    """Write a cache's weights from (array, chunk, cross-entropies [n, 2]) and return their folder.
+def write_weights(cache: Cache, chunks: Iterable[WeighedChunk]) -> Path:
+    """Write a cache's weights from its weighed chunks, in order, and return their folder.
 
     They appear whole: readers see the old weights, or none, until the last byte is on the disk.
     """
     place = cache.folder / "weights"
     with _building(cache) as folder:
-        writer = WeightsWriter(cache, folder)
-        for array, chunk, ce_n2 in chunks:
-            writer.add(array, chunk, ce_n2)
-        writer.finish()
-        _, seal = read_seal(folder, repair=REPAIR)
+        with WeightsWriter(cache, folder) as writer:
+            for weighed in chunks:
+                writer.add(weighed)
+            seal = writer.finish()
         place.mkdir(exist_ok=True)
         remove_folder(place / seal[:SHORT])
         publish(folder, place / seal[:SHORT])
@@ -173,6 +222,13 @@ def write_weights(cache: Cache, chunks: Iterable[tuple[str, int, npt.NDArray[np.
             if other.name not in (CURRENT, seal[:SHORT]):
                 remove_folder(other)
     return place
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    """Write a file that nobody else sees yet, and push it to the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    sync(path)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from student.crossentropy import LEAST_CE, ground_truth_ce
+from student.crossentropy import LEAST_CE, _widen, ground_truth_ce
 
 
 def in_double(logits, clips, gt):
@@ -80,6 +80,32 @@ def test_padding_does_not_count():
     np.testing.assert_array_equal(
         ground_truth_ce(other, clips, gt), ground_truth_ce(logits, clips, gt)
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("num_clips", [1, 7, 16, 128, 200])
+def test_blocks_move_no_bit(dtype, num_clips, monkeypatch):
+    """However many rows are looked at together, a row's cross-entropies are the same bits."""
+    rng = np.random.default_rng(num_clips)
+    logits = (4 * rng.normal(size=(70, 2, num_clips))).astype(dtype)
+    clips = rng.integers(1, num_clips + 1, 70)
+    gt = rng.integers(0, clips[:, None], (70, 2))
+    whole = ground_truth_ce(logits, clips, gt)
+    before = logits.copy()
+    for values in (1, 6 * num_clips, 64 * num_clips):
+        monkeypatch.setattr("student.crossentropy.BLOCK_VALUES", values)
+
+        assert ground_truth_ce(logits, clips, gt).tobytes() == whole.tobytes()
+    np.testing.assert_array_equal(logits, before)
+
+
+def test_every_float16_is_widened_exactly():
+    """The table holds for each of the 65,536 what NumPy's cast makes of it."""
+    half = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 2, 16)
+    found = np.empty(half.shape, np.float32)
+    _widen(half, found)
+
+    np.testing.assert_array_equal(found, half.astype(np.float32))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

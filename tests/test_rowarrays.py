@@ -92,3 +92,13 @@ def test_spans_cover_the_rows():
         (32, 64),
         (64, 70),
     ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64"])
+@pytest.mark.parametrize(("chunk", "rows"), [(0, 32), (3, 4)])
+def test_raw_files_are_those_of_zarr(dtype, chunk, rows):
+    """The file of a raw chunk, the last one with its missing rows too, is the one that zarr writes."""
+    spec = RowArray(100, (2, 3), dtype, 32, "raw", ("sample", "boundary", "clip"))
+    values = np.arange(rows * 6).reshape(rows, 2, 3).astype(dtype)
+
+    assert spec.raw_file(chunk, values) == ChunkEncoder(spec).encode(chunk, values)

@@ -105,8 +105,9 @@ def test_damaged_weights_are_written_again(folder, weighed):
 
 
 def test_small_windows_move_no_bit(folder, weighed, monkeypatch):
-    """How many chunks are under way at once changes nothing."""
-    monkeypatch.setattr("pipeline.weigh.WINDOW", 3)
+    """How many chunks a task has, and how many tasks are under way at once, changes nothing."""
+    monkeypatch.setattr("pipeline.weigh.TASKS_AHEAD", 1)
+    monkeypatch.setattr("pipeline.weigh.TASK_VALUES", 3 * 32 * 2 * 8)
 
     assert all_bytes(weigh(folder)) == weighed
 

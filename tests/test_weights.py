@@ -1,6 +1,7 @@
 """The weight store: whole, sealed, bound to its cache, and replaced in one step."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from planned import all_bytes, build, make_plan
 
 from stores.cache import damaged_files, open_cache
 from stores.errors import RefkdError
-from stores.weights import open_weights, write_weights
+from stores.labels import Labels
+from stores.weights import open_weights, weighed_chunk, write_weights
 
 PLAN = make_plan()
 CE = {
@@ -19,10 +21,11 @@ CE = {
 
 
 def chunks(cache, ce=CE):
+    labels = Labels(cache)
     for name in cache.teachers:
         for chunk in range(cache.layout.num_chunks):
             lo, hi = cache.layout.span(chunk)
-            yield name, chunk, ce[name][lo:hi]
+            yield weighed_chunk(cache, labels, name, chunk, ce[name][lo:hi])
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,43 @@ def test_means_are_sums_by_chunk(cache):
         total = total + CE["id"][lo : min(lo + 32, 260)].sum(axis=0, dtype=np.float64)
 
     assert open_weights(cache).means["train"]["id"] == (total / 260).tolist()
+
+
+def test_means_of_mixed_chunks(tmp_path):
+    """A chunk whose rows are of several splits adds to each its own, counted apart."""
+    plan = make_plan(num_rows=64)
+    turns = ["val" if n % 3 else "train" for n in range(64)]
+    folder = build(tmp_path, replace(plan, samples=replace(plan.samples, splits=turns)))
+    ce = {name: values[:64] for name, values in CE.items()}
+    write_weights(open_cache(folder), chunks(open_cache(folder), ce))
+    weights = open_weights(open_cache(folder))
+
+    expected = ce["ood"][::3].astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(weights.means["train"]["ood"], expected, rtol=1e-14)
+    assert weights.manifest["counts"] == {"train": 22, "val": 42}
+
+
+def test_slow_disk(cache, built, monkeypatch):
+    """Where chunks must wait for the disk, one after the other, the bytes are the same."""
+    monkeypatch.setattr("stores.weights.MOST_UNDER_WAY", 1)
+    write_weights(cache, chunks(cache))
+
+    assert all_bytes(cache.folder) == all_bytes(built)
+
+
+def test_full_disk(cache, monkeypatch):
+    """A chunk that cannot be written fails the weighing, and the old weights stay."""
+    inside = cache.folder.parent / ".building/cache-weights/ce/id/c"
+
+    def filling():
+        inside.mkdir(parents=True)
+        (inside / "3").write_bytes(b"")  # where the folder of a chunk should be
+        yield from chunks(cache)
+
+    with pytest.raises(OSError, match=r"File exists|Not a directory"):
+        write_weights(cache, filling())
+
+    np.testing.assert_array_equal(open_weights(cache).ce["id"], CE["id"])
 
 
 def test_plain_zarr_reads_them(cache):
