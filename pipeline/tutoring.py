@@ -5,11 +5,12 @@ pairs, V views of each, K teachers, B = 2 boundaries, T clips.
 """
 
 import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,9 +19,12 @@ from stores.arraynames import array_name
 from stores.cache import Cache
 from stores.dataset import DataSet, Rows
 from stores.errors import RefkdError
+from stores.mapped import stored_logits
 from stores.seeds import seed_of
 from stores.weights import open_weights
-from student.answers import HeldAnswers
+from stores.windows import Windows, is_windowed
+from student.answers import Answers, HeldAnswers, WindowedAnswers
+from student.batches import Order
 from student.distillation import Distillation
 from student.forward import resolve_device
 from student.introspection import introspective_weights
@@ -49,20 +53,24 @@ def tutor(
     shape, rows = network_shape(data, recipe), data.rows("train")
     found = train_rows(cache, rows)
     weights_NKB = introspected(cache, recipe, found)
+    viewed = recipe.augment == "views"
+    views = range(cache.num_views + 1 if viewed else 1)  # view 0 is the pair as it is
 
     def task() -> Distillation:
         branches = recipe.teachers if recipe.side_weight > 0 else ()
         own = seed_of(recipe.seed, "student")  # not the weights that its teachers began with
         network = Network(shape, seed=own, teachers=branches)
         network.standardise(data.channel_stats)
+        answers, order = open_answers(cache, recipe, found, views=views)
         return Distillation(
             network,
             data,
             rows,
             recipe,
-            answers=HeldAnswers(teachers_logits(cache, recipe, found)),
+            answers=answers[0],
             weights_NKB=weights_NKB,
-            views=cached_views(cache, recipe, found, data) if recipe.augment == "views" else None,
+            views=cached_views(cache, recipe, found, data, answers[1:]) if viewed else None,
+            order=order,
             device=device,
         )
 
@@ -88,22 +96,44 @@ def tutor(
     )
 
 
-def train_rows(cache: Cache, rows: Rows) -> npt.NDArray[np.intp]:
+def train_rows(cache: Cache, rows: Rows) -> slice:
     """Return where the training pairs lie in a cache.
 
     Raises RefkdError if the cache does not hold exactly the pairs of the data set's train split.
     """
-    found = np.flatnonzero(np.asarray(cache.splits) == "train")
-    if [cache.ids[row] for row in found] != rows.ids:
+    splits = cache.splits  # sorted
+    found = slice(bisect_left(splits, "train"), bisect_right(splits, "train"))
+    if cache.ids[found] != rows.ids:
         raise RefkdError(
-            f"{cache.folder} holds {len(found)} pairs of split train, the data set has "
-            f"{len(rows.ids)}; run `refkd cache` on this data set with --split train"
+            f"{cache.folder} holds {found.stop - found.start} pairs of split train, the data set "
+            f"has {len(rows.ids)}; run `refkd cache` on this data set with --split train"
         )
     return found
 
 
+def open_answers(
+    cache: Cache, recipe: Recipe, found: slice, *, views: Sequence[int]
+) -> tuple[list[Answers], Order | None]:
+    """Return what the recipe's teachers say of the training pairs in each view, and the order to ask in.
+
+    There is no order if any row may follow any other: a cache that is mapped, or held in memory.
+    """
+    names = {view: [array_name(name, view) for name in recipe.teachers] for view in views}
+    if not is_windowed(cache):
+        return [
+            HeldAnswers(
+                [stored_logits(cache, name)[found] for name in names[view]], cache.num_clips
+            )
+            for view in views
+        ], None
+    windows = Windows(cache, [name for some in names.values() for name in some], found)
+    return [
+        WindowedAnswers(windows, names[view], cache.num_clips) for view in views
+    ], windows.batches
+
+
 def cached_views(
-    cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp], data: DataSet
+    cache: Cache, recipe: Recipe, found: slice, data: DataSet, answers: Sequence[Answers]
 ) -> CachedViews:
     """Return the views of the training pairs, with what the recipe's teachers say of them."""
     views = range(1, cache.num_views + 1)
@@ -111,30 +141,18 @@ def cached_views(
         Viewer(data, data.rows("train")),
         seeds_VN=np.stack([cache.view_seeds(view)[found] for view in views]),
         gt_VN2=np.stack([cache.view_gt(view)[found] for view in views]),
-        answers=[HeldAnswers(teachers_logits(cache, recipe, found, view=v)) for v in views],
+        answers=answers,
         weights_VNKB=torch.stack([introspected(cache, recipe, found, view=v) for v in views]),
     )
 
 
-def teachers_logits(
-    cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp], *, view: int = 0
-) -> npt.NDArray[np.floating]:
-    """Return the logits of the recipe's teachers side by side, [N, K, B, T]; K may be 0."""
-    if not recipe.teachers:
-        return np.zeros((len(found), 0, 2, cache.num_clips), dtype=np.float32)
-    arrays = [array_name(name, view) for name in recipe.teachers]
-    return np.stack([cache.logits(array)[found] for array in arrays], axis=1)
-
-
-def introspected(
-    cache: Cache, recipe: Recipe, found: npt.NDArray[np.intp], *, view: int = 0
-) -> Tensor:
+def introspected(cache: Cache, recipe: Recipe, found: slice, *, view: int = 0) -> Tensor:
     """Return the introspective weights of the recipe's teachers, [N, K, B] (eq. 1-4).
 
     Those of a view are read from the teachers' answers to it, data set means included.
     """
     if not recipe.teachers:
-        return torch.zeros(len(found), 0, 2)
+        return torch.zeros(found.stop - found.start, 0, 2)
     weights, arrays = open_weights(cache), [array_name(name, view) for name in recipe.teachers]
     ce_NKB = np.stack([weights.ce[array][found] for array in arrays], axis=1)
     means_KB = [weights.means["train"][array] for array in arrays]

@@ -9,11 +9,12 @@
 Shapes: N rows sorted by (split, id), 2 boundaries (start, end), T clips.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -146,15 +147,22 @@ class Cache:
             if "/c/" in name:
                 raise RefkdError(f"{self.folder} does not list {self.place(name)}; {self.mend}")
             return None
+        with self.opened(name) as file:
+            data = file.read()
+        if bytes_digest(data) != entry["sha256"]:
+            raise self.damage(name, "is damaged: its digest is not the recorded one")
+        return data
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[BinaryIO]:
+        """Open a listed file, not yet checked; one that is missing or cannot be read is damage."""
         try:
-            data = (self.folder / name).read_bytes()
+            with (self.folder / name).open("rb") as file:
+                yield file
         except FileNotFoundError:
             raise self.damage(name, "is missing") from None
         except OSError as error:
             raise self.damage(name, f"cannot be read ({error.strerror})") from None
-        if bytes_digest(data) != entry["sha256"]:
-            raise self.damage(name, "is damaged: its digest is not the recorded one")
-        return data
 
     def damage(self, name: str, what: str) -> RefkdError:
         """Return the error for a file that is not as the manifest says."""

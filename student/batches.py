@@ -7,7 +7,7 @@ student/inputs.py.
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,12 @@ class Gatherer:
     def gt(self, index_N: npt.NDArray[np.intp]) -> Tensor:
         """Return the ground-truth clips of rows index_N, [N, 2] int64, on the CPU."""
         return torch.from_numpy(self.rows.gt[index_N].astype(np.int64))
+
+
+class Order(Protocol):
+    """Which rows make the batches of an epoch: a function of batch, seed and epoch."""
+
+    def __call__(self, batch: int, *, seed: int, epoch: int) -> Iterable[npt.NDArray[np.intp]]: ...
 
 
 def epoch_order(num_rows: int, batch: int, *, seed: int, epoch: int) -> list[npt.NDArray[np.intp]]:

@@ -5,6 +5,7 @@ Shapes: N pairs, K teachers, B = 2 boundaries, T clips; the rest as in student/i
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from stores.dataset import DataSet, Rows
 from stores.seeds import generator
 from student.answers import Answers
 from student.augmentation import translate
-from student.batches import Gatherer, epoch_order
+from student.batches import Gatherer, Order, epoch_order
 from student.inputs import Inputs
 from student.losses import gt_cross_entropy, side_loss, span_kl
 from student.network import Network
@@ -40,7 +41,8 @@ class Lesson(NamedTuple):
 class Distillation:
     """Trains a student on rows of one split from what teachers say of them (a `training.Task`).
 
-    `views` are those of the same rows, if the recipe's augmentation shows them.
+    `views` are those of the same rows, if the recipe's augmentation shows them; `order` says which
+    rows make the batches of an epoch, if not any may follow any other.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Distillation:
         answers: Answers,
         weights_NKB: Tensor,
         views: CachedViews | None = None,
+        order: Order | None = None,
         device: str,
     ) -> None:
         assert (recipe.augment == "views") == (views is not None), "views are for who shows them"
@@ -60,6 +63,7 @@ class Distillation:
         characters = network.shape["characters"]
         self.gatherer = Gatherer(data, rows, characters=characters, device=device)
         self.answers, self.weights_NKB, self.views = answers, weights_NKB, views
+        self.order: Order = order or partial(epoch_order, len(rows.ids))
         self.num_rows = len(rows.ids)
         self.num_batches = math.ceil(self.num_rows / recipe.batch)
         self.validation = Validation(data)
@@ -68,7 +72,7 @@ class Distillation:
     def batches(self, epoch: int) -> Iterator[Lesson]:
         recipe = self.recipe
         random = generator(recipe.seed, "augment", epoch)
-        for index_N in epoch_order(self.num_rows, recipe.batch, seed=recipe.seed, epoch=epoch):
+        for index_N in self.order(recipe.batch, seed=recipe.seed, epoch=epoch):
             taught = self._taught(index_N, random)
             yield Lesson(
                 self.gatherer.inputs_of(index_N, taught.features_NTD, trim=True),

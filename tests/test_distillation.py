@@ -21,7 +21,7 @@ def make_task(data):
     def make(recipe):
         rows = data.rows("train")
         count = len(recipe.teachers)
-        logits = np.random.default_rng(0).normal(size=(96, count, 2, 16)).astype(np.float32)
+        logits = np.random.default_rng(0).normal(size=(count, 96, 2, 16)).astype(np.float32)
         weights = torch.full((96, count, 2), 1 / max(count, 1))
         branches = recipe.teachers if recipe.side_weight else ()
         network = Network(network_shape(data, recipe), seed=2, teachers=branches)
@@ -30,7 +30,7 @@ def make_task(data):
             data,
             rows,
             recipe,
-            answers=HeldAnswers(logits),
+            answers=HeldAnswers(list(logits), 16),
             weights_NKB=weights,
             device="cpu",
         )

@@ -8,12 +8,11 @@ import torch
 
 from pipeline.cache import cache
 from pipeline.distill import distill
-from pipeline.tutoring import cached_views, introspected, teachers_logits, train_rows
+from pipeline.tutoring import cached_views, introspected, open_answers, train_rows
 from pipeline.weigh import weigh
 from stores.cache import open_cache
 from stores.errors import RefkdError
 from stores.models import read_facts
-from student.answers import HeldAnswers
 from student.batches import epoch_order
 from student.crossentropy import ground_truth_ce
 from student.distillation import Distillation
@@ -42,13 +41,15 @@ def make_task(data, viewed):
     def make(recipe):
         opened, rows = open_cache(viewed), data.rows("train")
         found = train_rows(opened, rows)
-        views = cached_views(opened, recipe, found, data) if recipe.augment == "views" else None
+        answers, _ = open_answers(opened, recipe, found, views=range(3))
+        with_views = recipe.augment == "views"
+        views = cached_views(opened, recipe, found, data, answers[1:]) if with_views else None
         return Distillation(
             Network(network_shape(data, recipe), seed=2, teachers=recipe.teachers),
             data,
             rows,
             recipe,
-            answers=HeldAnswers(teachers_logits(opened, recipe, found)),
+            answers=answers[0],
             weights_NKB=introspected(opened, recipe, found),
             views=views,
             device="cpu",
