@@ -1,6 +1,7 @@
 """Commands around the teachers and what they say: teach, cache, weigh, verify."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -129,6 +130,11 @@ def teach(
     show_default=True,
     help="Processes that forward the teachers.",
 )
+@click.option(
+    "--plan",
+    is_flag=True,
+    help="Only say what is at hand, what is stale and why, and how many bytes at most it takes.",
+)
 @device_option
 @json_option
 def cache(
@@ -142,6 +148,7 @@ def cache(
     precision: str,
     views: int,
     workers: int,
+    plan: bool,
     device: str,
     as_json: bool,
 ) -> None:
@@ -150,19 +157,23 @@ def cache(
     The start and end logits go into a folder of OUT that is named by the digest of their inputs.
     """
     from pipeline.cache import cache as stage
+    from pipeline.cache import plan as plan_stage
+    from pipeline.listing import listing
 
-    folder = stage(
-        data,
-        out,
-        teachers=teacher,
-        splits=splits,
-        dtype=dtype,
-        codec=codec,
-        precision=precision,
-        views=views,
-        workers=workers,
-        device=device,
-    )
+    how: dict[str, Any] = {
+        "teachers": teacher,
+        "splits": splits,
+        "dtype": dtype,
+        "codec": codec,
+        "precision": precision,
+        "views": views,
+        "device": device,
+    }
+    if plan:
+        found = plan_stage(data, out, **how)
+        show(found, listing(found), as_json=as_json)
+        return
+    folder = stage(data, out, **how, workers=workers)
     show({"cache": str(folder)}, str(folder), as_json=as_json)
 
 

@@ -3,13 +3,16 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pipeline.asking import Asking, read_teachers
+from pipeline.asking import Asking, Facts, read_teachers
+from pipeline.cacheplan import foresee
 from pipeline.filling import fill, is_whole
 from stores.building import cache_folder
-from stores.cachekeys import VIEWED, plan_cache
-from stores.dataset import open_dataset
+from stores.cachekeys import VIEWED, CachePlan, plan_cache
+from stores.dataset import DataSet, open_dataset
 from stores.errors import RefkdError
+from stores.journal import Environment
 from student.views import plan_views
 
 log = logging.getLogger("refkd")
@@ -36,27 +39,13 @@ def cache(
     """
     if workers < 1:
         raise RefkdError(f"workers must be at least 1, got {workers}")
-    if views < 0:
-        raise RefkdError(f"views must be at least 0, got {views}")
     dataset, facts = open_dataset(data), read_teachers(teachers)
-    if views and tuple(splits) != (VIEWED,):
-        raise RefkdError(
-            f"--views moves the pairs of split {VIEWED} alone, got {', '.join(splits)}; "
-            "cache other splits without --views, in a cache of their own"
-        )
-    moved = plan_views(dataset, views) if views else None
-    plan = plan_cache(
-        dataset,
-        facts,
-        splits=splits,
-        dtype=dtype,
-        codec=codec,
-        precision=precision,
-        views=moved,
+    planned = _plan(
+        dataset, facts, splits=splits, dtype=dtype, codec=codec, precision=precision, views=views
     )
-    if is_whole(out, plan):
-        log.info("%s is already complete", cache_folder(out, plan))
-        return cache_folder(out, plan)
+    if is_whole(out, planned):
+        log.info("%s is already complete", cache_folder(out, planned))
+        return cache_folder(out, planned)
 
     # torch, not before it is needed: it takes seconds
     from student.forward import block_rows, environment, resolve_device
@@ -70,7 +59,61 @@ def cache(
         splits=tuple(splits),
         device=device,
         precision=precision,
-        views=moved,
+        views=planned.samples.views,
     )
     here, rows = environment(device), block_rows(device)
-    return fill(out, plan, asking.open, here, block_rows=rows, workers=workers)
+    return fill(out, planned, asking.open, here, block_rows=rows, workers=workers)
+
+
+def plan(
+    data: Path,
+    out: Path,
+    *,
+    teachers: Mapping[str, Path],
+    splits: Sequence[str] = ("train",),
+    dtype: str = "float32",
+    codec: str = "raw",
+    precision: str = "float32",
+    views: int = 0,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Return what `cache` would find, ask for and write, before anything runs: see `foresee`."""
+
+    def here() -> Environment:
+        from student.forward import environment, resolve_device
+
+        return environment(resolve_device(device))
+
+    dataset, facts = open_dataset(data), read_teachers(teachers)
+    planned = _plan(
+        dataset, facts, splits=splits, dtype=dtype, codec=codec, precision=precision, views=views
+    )
+    return foresee(out, planned, here)
+
+
+def _plan(
+    dataset: DataSet,
+    facts: Facts,
+    *,
+    splits: Sequence[str],
+    dtype: str,
+    codec: str,
+    precision: str,
+    views: int,
+) -> CachePlan:
+    if views < 0:
+        raise RefkdError(f"views must be at least 0, got {views}")
+    if views and tuple(splits) != (VIEWED,):
+        raise RefkdError(
+            f"--views moves the pairs of split {VIEWED} alone, got {', '.join(splits)}; "
+            "cache other splits without --views, in a cache of their own"
+        )
+    return plan_cache(
+        dataset,
+        facts,
+        splits=splits,
+        dtype=dtype,
+        codec=codec,
+        precision=precision,
+        views=plan_views(dataset, views) if views else None,
+    )

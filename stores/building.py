@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from stores.arraynames import logits_name, spoken
-from stores.cache import BUILDING, FORMAT
-from stores.cachekeys import FORMAT_VERSION, CachePlan
+from stores.cache import BUILDING
+from stores.cachekeys import CachePlan
+from stores.cachemanifest import manifest_facts
 from stores.errors import RefkdError
 from stores.files import locked, publish, read_seal, remove_folder, seal_folder, write_atomic
-from stores.fingerprints import SHORT, file_digest
+from stores.fingerprints import SHORT
 from stores.journal import Entry, Environment, Journal
+from stores.resuming import Done, resumable, wanted_chunks
 from stores.rowarrays import array_files
 from stores.samples import sample_arrays
 from stores.siblings import Found, explain_miss, find_chunks, finished_caches, link_file
@@ -61,7 +63,7 @@ class Building:
         self.folder = building_folder(out, plan)
         self.group = self.folder / "group"
         self._journal = Journal(self.folder / "journal.jsonl")
-        self._done: dict[tuple[str, int], Entry] = {}
+        self._done: Done = {}
         self.group.mkdir(parents=True, exist_ok=True)
         self._resume()
 
@@ -132,52 +134,14 @@ class Building:
         }
 
     def _facts(self) -> dict[str, Any]:
-        """Return the manifest's facts, without times, hosts or paths."""
-        plan, layout = self.plan, self.plan.layout
-        arrays = {
-            name: {
-                "key": array.key,
-                "inputs": array.inputs,
-                "teacher": array.teacher_seal,
-                "trained": array.trained,
-                "built": self._done[name, 0].built,
-                **({"chunk_rows": array.chunk_rows} if array.chunk_rows else {}),
-            }
-            for name, array in plan.arrays.items()
-        }
-        views = plan.samples.views
-        moved = {} if views is None else {"number": views.number, "version": views.version}
-        return {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "key": plan.key,
-            "inputs": plan.inputs,
-            "arrays": arrays,
-            "chunk_rows": plan.chunk_rows,
-            "data": plan.data_seal,
-            "simulated": plan.simulated,
-            "splits": plan.samples.split_names,
-            "id_bytes": plan.samples.id_bytes,
-            "num_rows": layout.num_rows,
-            "num_clips": layout.row_shape[1],
-            "rows_per_chunk": layout.rows_per_chunk,
-            "dtype": layout.dtype,
-            "precision": plan.precision,
-            "codec": layout.codec,
-            **({"views": moved} if moved else {}),
-        }
+        """Return the manifest's facts."""
+        built = {name: self._done[name, 0].built for name in self.plan.arrays}
+        return manifest_facts(self.plan, built)
 
     def _resume(self) -> None:
         """Count what the journal names, the disk holds, and this kind of machine has made."""
-        layout, elsewhere = self.plan.layout, 0
-        for entry in self._journal.entries():
-            if entry.array not in self.plan.arrays or entry.chunk not in range(layout.num_chunks):
-                continue
-            path = self.group / logits_name(entry.array) / layout.chunk_file(entry.chunk)
-            if entry.built != self.environment:
-                elsewhere += 1
-            elif path.is_file() and file_digest(path) == entry.sha256:
-                self._done[entry.array, entry.chunk] = entry
+        entries = self._journal.entries()
+        self._done, elsewhere = resumable(self.plan, self.group, entries, self.environment)
         if elsewhere:
             log.info(
                 "%d chunks in %s were made on another device kind, processor or torch version; "
@@ -190,10 +154,7 @@ class Building:
         return [i for i in range(self.plan.layout.num_chunks) if (name, i) not in self._done]
 
     def _link(self, name: str, found: Found) -> None:
-        """Link the chunks that are missing; from elsewhere all, so that no array is of two makes."""
-        missing = self._missing(name)
-        wanted = missing if found.built == self.environment or not missing else list(found.files)
-        taken = [chunk for chunk in wanted if chunk in found.files]
+        taken = wanted_chunks(found, self._missing(name), self.environment)
         for chunk in taken:
             target = self.group / logits_name(name) / self.plan.layout.chunk_file(chunk)
             link_file(found.sibling.folder / found.files[chunk], target)

@@ -31,13 +31,16 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def entries(self) -> list[Entry]:
-        """Return the entries so far; a line that a kill has torn is cut off the file."""
+    def entries(self, *, mend: bool = True) -> list[Entry]:
+        """Return the entries so far; a line that a kill has torn is cut off the file.
+
+        Who does not hold the lock must not `mend`: the line may be one that is being written.
+        """
         if not self.path.is_file():
             return []
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
+        if len(whole) < len(data) and mend:
             with self.path.open("r+b") as file:  # else the next line would grow onto the torn one
                 file.truncate(len(whole))
         found = (_entry(line) for line in whole.splitlines())

@@ -57,18 +57,27 @@ def find_chunks(
     return sorted(found, key=lambda one: (one.built != environment, -len(one.files)))
 
 
-def explain_miss(array: str, plan: ArrayPlan, siblings: list[Cache]) -> str | None:
-    """Say in what the array of this name differs in the sibling that comes closest, if there is one."""
+def closest_miss(array: str, plan: ArrayPlan, siblings: list[Cache]) -> tuple[Cache, str] | None:
+    """Return the sibling whose array of this name comes closest to a planned one, and what differs."""
     changes = []
-    for sibling in siblings:
+    for place, sibling in enumerate(siblings):
         facts: dict[str, Any] | None = sibling.manifest["arrays"].get(array)
         if facts is not None and facts["key"] != plan.key:
             change = describe_change(facts["inputs"], plan.inputs)
-            changes.append((change.count("(was "), sibling.folder.name, change))
+            changes.append((change.count("(was "), sibling.folder.name, change, place))
     if not changes:
         return None
-    _, name, change = min(changes)
-    return f"teacher {spoken(array)}: not as in {name}: {change}"
+    *_, change, place = min(changes)
+    return siblings[place], change
+
+
+def explain_miss(array: str, plan: ArrayPlan, siblings: list[Cache]) -> str | None:
+    """Say in what the array of this name differs in the sibling that comes closest, if there is one."""
+    closest = closest_miss(array, plan, siblings)
+    if closest is None:
+        return None
+    sibling, change = closest
+    return f"teacher {spoken(array)}: not as in {sibling.folder.name}: {change}"
 
 
 def link_file(source: Path, target: Path) -> None:

@@ -112,6 +112,20 @@ def test_cache_and_weigh(data_folder, cache_folder, teachers):
     assert told("weigh", cache_folder) == {"weights": str(cache_folder / "weights")}
 
 
+def test_cache_plan(data_folder, cache_folder, teachers, tmp_path):
+    """`cache --plan` tells what is at hand and what it would take, and writes nothing."""
+    arguments = (*teachers, "--device", "cpu", "--plan")
+    here = told("cache", data_folder, cache_folder.parent, *arguments)
+    nowhere = told("cache", data_folder, tmp_path / "caches", *arguments)
+
+    assert (here["complete"], here["cache"]) == (True, str(cache_folder))
+    assert nowhere["arrays"]["ood"] == {"chunks": 3, "hits": 0, "misses": 3, "stale": 0}
+    assert nowhere["rows to ask"] == 192
+    assert not (tmp_path / "caches").exists()
+    listed = call("cache", data_folder, tmp_path / "caches", *arguments)
+    assert "  id   chunks 3, hits 0, misses 3, stale 0\n" in listed
+
+
 def test_folds_and_views(data_folder, tmp_path):
     """`teach --folds` and `cache --views` pass their numbers on; `inspect` tells them."""
     teacher, caches = tmp_path / "id", tmp_path / "caches"
@@ -131,6 +145,18 @@ def test_verify(cache_folder, data_folder, teachers):
         "id": True,
         "ood": True,
     }
+
+
+def test_verify_repairs(cache_folder, data_folder, teachers, tmp_path):
+    """`verify --repair` puts damaged files back and tells how many."""
+    folder = tmp_path / "cache"
+    shutil.copytree(cache_folder, folder)
+    (folder / "teachers/ood/logits/c/0/0/0").unlink()
+
+    found = told("verify", folder, data_folder, *teachers, "--device", "cpu", "--repair")
+
+    assert found["repaired"] == 1
+    assert "repaired" not in told("verify", folder, data_folder, *teachers, "--device", "cpu")
 
 
 def test_distill_again_returns_the_run(run, data_folder, cache_folder):
