@@ -160,5 +160,6 @@ def introspected(cache: Cache, recipe: Recipe, found: slice, *, view: int = 0) -
         torch.from_numpy(ce_NKB),
         granularity=recipe.granularity,
         hard=recipe.hard,
+        favour=recipe.favour,
         dataset_means=torch.tensor(means_KB),
     )

@@ -12,13 +12,19 @@ from student.crossentropy import LEAST_CE
 
 @torch.no_grad()
 def introspective_weights(
-    ce_NKB: Tensor, *, granularity: str, hard: bool, dataset_means: Tensor | None = None
+    ce_NKB: Tensor,
+    *,
+    granularity: str,
+    hard: bool,
+    favour: str = "wrong",
+    dataset_means: Tensor | None = None,
 ) -> Tensor:
     """Return each teacher's weight, [N, K, B], summing to 1 over K (eq. 1-4).
 
     With c = 1 / CE, eq. 3-4 are w = CE / sum of CE: the teacher that is more wrong weighs more.
     `granularity` is `sample`, `dataset` (the means over the split, [K, B], in the sample's place)
-    or `fixed` (1/K each). `hard` gives all weight to the largest CE, shared equally by ties.
+    or `fixed` (1/K each). `hard` gives all weight to the largest, shared equally by ties. To favour
+    the teacher that is `right` is ours: w = c / sum of c.
     """
     if granularity == "fixed":
         ce = torch.ones_like(ce_NKB, dtype=torch.float32)
@@ -28,10 +34,12 @@ def introspective_weights(
     else:
         assert granularity == "sample", granularity
         ce = ce_NKB.float()
-    ce = ce.clamp(min=LEAST_CE)
+    merit = ce.clamp(min=LEAST_CE)
+    if favour == "right":
+        merit = merit.reciprocal()
     if hard:
-        ce = (ce == ce.amax(dim=1, keepdim=True)).float()
-    return ce / ce.sum(dim=1, keepdim=True)
+        merit = (merit == merit.amax(dim=1, keepdim=True)).float()
+    return merit / merit.sum(dim=1, keepdim=True)
 
 
 @torch.no_grad()

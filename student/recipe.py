@@ -22,6 +22,7 @@ RECTIFICATIONS = {  # name: whether it reads the side branches; functions in stu
     "none": False,
 }
 GRANULARITIES = ("sample", "dataset", "fixed")
+FAVOURS = ("wrong", "right")
 AUGMENTATIONS = ("none", "translate", "views")
 SELECTIONS = {"val": ("val",), "val+moved": ("val", "val_moved")}  # splits whose mean mIoU decides
 TEACHER_KNOBS = (
@@ -74,7 +75,12 @@ class Recipe:
         "introspective weights per sample, per data set, or fixed at 1/K",
         choices=GRANULARITIES,
     )
-    hard: bool = _knob(False, "give all introspective weight to the teacher that is most wrong")
+    favour: str = _knob(
+        "wrong",
+        "teacher that weighs more: the one more wrong of the pair (eq. 3-4), or the one more right",
+        choices=FAVOURS,
+    )
+    hard: bool = _knob(False, "give all introspective weight to the teacher that is favoured")
     side_weight: float = _knob(
         0.1, "weight of each side branch's loss (eq. 8); 0 removes the branches", least=0.0
     )
@@ -135,8 +141,17 @@ class Recipe:
         return bool(self.teachers) and (rectified or (self.reweight and len(self.teachers) > 1))
 
 
+_GT: dict[str, Any] = {"gt_ce_weight": 1.0, "augment_prob": 0.7, "select": "val+moved"}
+_EQ_5: dict[str, Any] = {"rectify": "none", "reweight": False, "side_weight": 0.0}
 RECIPES: dict[str, dict[str, Any]] = {  # named changes to the defaults, which are the paper's
-    "paper": {},
+    "paper": {},  # the others, and what each reached: docs/results.md
+    "views": {"augment": "views", "augment_prob": 0.7, "select": "val+moved"},
+    "views-refkd-gt": {**_GT, "augment": "views"},
+    "views-gt": {**_GT, **_EQ_5, "augment": "views"},
+    "views-gt-average": {**_GT, **_EQ_5, "augment": "views", "average": 0.99},
+    "views-gt-right": {**_GT, **_EQ_5, "augment": "views", "favour": "right"},
+    "views-gt-alone": {**_GT, **_EQ_5, "augment": "views", "teachers": ()},
+    "translate-refkd-gt": {**_GT, "augment": "translate"},
 }
 
 

@@ -26,6 +26,18 @@ def test_two_teachers_by_hand():
     torch.testing.assert_close(w, torch.tensor([[[0.25, 0.5], [0.75, 0.5]]]))
 
 
+def test_favour_right():
+    """CE 1, 2 and 4 weigh as 4 : 2 : 1 where the right are favoured, and hard is the first alone."""
+    ce = ce_of((1, 1), (2, 2), (4, 4))
+    soft, hard = (
+        introspective_weights(ce, granularity="sample", hard=hard, favour="right")[0, :, 0]
+        for hard in (False, True)
+    )
+
+    torch.testing.assert_close(soft, torch.tensor([4, 2, 1]) / 7)
+    torch.testing.assert_close(hard, torch.tensor([1.0, 0.0, 0.0]))
+
+
 @settings(deadline=None)
 @given(st.tuples(CE, CE, CE, CE))
 def test_against_confidences(ce):
