@@ -21,7 +21,7 @@ MODEL ?= $(shell cat $(RUNS)/.last)
 
 .NOTPARALLEL: # each stage reads what the one before it wrote
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill ablate evaluate predict score report bench
+.PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill ablate evaluate predict score report bench experiments
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
@@ -51,13 +51,16 @@ lint: setup ## Check style and formatting
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: setup ## Check types
-	$(BIN)/mypy
+	$(BIN)/mypy && MYPYPATH=docs $(BIN)/mypy -p experiments
 
 coverage: setup ## Run the fast tests and demand 90% line coverage
 	$(BIN)/python -m pytest -q -m 'not slow and not data and not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 bench: setup ## Measure side by side and write docs/benchmarks.md (BENCH= names of tests/bench; long)
 	$(BIN)/python tests/bench/run.py $(BENCH)
+
+experiments: setup ## Train what the tables of docs/results.md lack and write them (DATA= the real data; days)
+	PYTHONPATH=docs $(BIN)/python -m experiments --data $(DATA) $(EXPERIMENTS_ARGS)
 
 prepare: setup ## ANNOTATIONS= FEATURES= to the data set DATA=
 	$(REFKD) prepare $(DATA) --annotations $(ANNOTATIONS) --features $(FEATURES) $(PREPARE_ARGS)

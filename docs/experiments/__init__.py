@@ -1,0 +1,1 @@
+"""The experiments behind docs/results.md: `make experiments DATA=DIR`."""

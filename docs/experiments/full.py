@@ -1,0 +1,143 @@
+"""FULL: the experiments of docs/results.md, and the parts of that page that are made from them."""
+
+from experiments.plan import Block, Data, Experiment, Kind, Part, Plan, Shown
+from student.recipe import RECIPES
+
+TAUGHT = ("w/o both",)  # rows of table 3 and of the controls that claims are compared with
+PLAIN = ("ground truth only", "ground truth, translated", "fixed halves")
+BEST = tuple(Part("recipes", (f"recipe {name}",)) for name in ("best",) if name in RECIPES)
+CLAIMS = (Part("1"), Part("3", TAUGHT), Part("controls", PLAIN), *BEST)
+ELSEWHERE = (Part("2"), Part("3"), Part("controls", ("ground truth only", "fixed halves")))
+TEACHERS = ("ID teacher", "OOD teacher")
+BEST_CONTROL = "ground truth, translated"
+LIGHT = ("half the width", "SeqPAN student")
+
+DATA = (
+    Data(
+        "multithumos",
+        (
+            "python $REFKD_DATA/multithumos/make_moments.py moments",
+            "refkd prepare data --annotations moments --features moments/features --clips 64",
+        ),
+        {"epochs": 20},
+    ),
+    Data(  # all pairs, 1,024 simulated channels
+        "charades",
+        (
+            "refkd simulate data --annotations $REFKD_DATA/charades_cd"
+            " --words $REFKD_DATA/glove/glove.840B.300d.charades.txt --clips 32",
+        ),
+        {"epochs": 10},
+    ),
+)
+
+KINDS = {
+    "id": Kind("id"),
+    "ood": Kind("ood"),
+    "ood-moved": Kind("ood", moved_span_loss=True),
+    "ood-stretched": Kind("ood", moved_span_loss=True, moved_stretch=2.0),
+    "id-folds": Kind("id", folds=3),
+    "ood-folds": Kind("ood", folds=3),
+}
+
+EXPERIMENTS = (
+    Experiment("claims-moved", "moved span loss", CLAIMS, teachers=("id", "ood-moved")),
+    Experiment("claims", "plain OOD teacher", CLAIMS),
+    Experiment(
+        "recipes", "moved span loss", (Part("1"), Part("recipes")), teachers=("id", "ood-moved")
+    ),
+    Experiment("ablations", "plain OOD teacher", (Part("3"), Part("4"), Part("5"))),
+    Experiment("controls", "plain OOD teacher", (Part("controls"),)),
+    Experiment("warmup", "plain OOD teacher", (Part("warmup"),)),
+    Experiment("seqpan", "SeqPAN", ELSEWHERE, backbone="seqpan"),
+    Experiment("mrtnet", "MRTNet-style", ELSEWHERE, backbone="mrtnet"),
+    Experiment(
+        "light",
+        "plain OOD teacher",
+        (Part("light", ("RefKD", *LIGHT)),),
+    ),
+    Experiment(
+        "stretched",
+        "moved span loss, stretched",
+        (Part("1", ("OOD teacher",)),),
+        teachers=("id", "ood-stretched"),
+    ),
+    Experiment(
+        "folds",
+        "cross-fitted, 3 folds",
+        (Part("1"), Part("3", TAUGHT)),
+        teachers=("id-folds", "ood-folds"),
+    ),
+    Experiment(
+        "charades",
+        "simulated",
+        (Part("1"), Part("3", TAUGHT), Part("controls", ("ground truth only",))),
+        data="charades",
+    ),
+)
+
+ONE, OOD = Part("1"), Part("1", ("OOD teacher",))
+BACKBONES = (ONE, Part("controls", ("ground truth only", "fixed halves")))
+TAUGHT_BY_BOTH = (
+    Part("1", ("RefKD",)),
+    Part("3", TAUGHT),
+    Part("controls", ("fixed halves",)),
+    *BEST,
+)
+BLOCKS = (
+    Block(
+        "teachers",
+        (
+            Shown("claims", (Part("1", TEACHERS),)),
+            Shown("claims-moved", (OOD,)),
+            Shown("stretched", (OOD,)),
+        ),
+    ),
+    Block("claims", (Shown("claims"),), (*TEACHERS, BEST_CONTROL)),
+    Block("claims-moved", (Shown("claims-moved"),), (*TEACHERS, BEST_CONTROL)),
+    Block("recipes", (Shown("recipes"),), (*TEACHERS, "RefKD")),
+    Block("table-3", (Shown("ablations", (Part("3"),)),), ("RefKD",)),
+    Block("table-4", (Shown("ablations", (Part("4"),)),), ("RefKD",)),
+    Block("table-5", (Shown("ablations", (Part("5"),)),), ("Teacher",)),
+    Block("warmup", (Shown("warmup"),), ("20% warm-up",)),
+    Block("controls", (Shown("controls"),), ("RefKD",)),
+    Block(
+        "table-2",
+        (
+            Shown("claims", BACKBONES, label="VSLNet"),
+            Shown("seqpan", BACKBONES),
+            Shown("mrtnet", BACKBONES),
+        ),
+        TEACHERS,
+    ),
+    Block(
+        "table-3-backbones",
+        (Shown("seqpan", (Part("3"),)), Shown("mrtnet", (Part("3"),))),
+        ("RefKD",),
+    ),
+    Block(
+        "folds",
+        (Shown("claims", (ONE, Part("3", TAUGHT)), label="not cross-fitted"), Shown("folds")),
+        TEACHERS,
+    ),
+    Block("light", (Shown("light"),), ("RefKD",)),
+    Block(
+        "calibration",
+        (Shown("claims"), Shown("claims-moved", (OOD, *TAUGHT_BY_BOTH)), Shown("folds")),
+        tells="calibration",
+    ),
+    Block("charades", (Shown("charades"),), TEACHERS),
+    Block(
+        "costs",
+        (
+            Shown("claims", label="VSLNet"),
+            Shown("seqpan", BACKBONES),
+            Shown("mrtnet", BACKBONES),
+            Shown("light", (Part("light", LIGHT),), label="VSLNet teachers"),
+            Shown("charades"),
+        ),
+        tells="costs",
+    ),
+)
+
+FULL = Plan(DATA, KINDS, EXPERIMENTS, BLOCKS)

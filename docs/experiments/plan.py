@@ -1,0 +1,132 @@
+"""What the experiments are made of, and a plan that holds them.
+
+A plan is data: data sets, kinds of teachers, experiments (tables of `refkd ablate` with the teachers
+they learn from) and blocks (generated parts of the page). Teachers come in pairs, one for each seed;
+student i of every row learns from pair i. FULL and SMOKE stand in full.py and smoke.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.ablations import TABLES, Row, Student
+from student.recipe import RECIPES, TEACHER_KNOBS, Recipe, recipe_json
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set: commands that make the folder `data`, and the recipe fields of all its models."""
+
+    name: str
+    commands: tuple[str, ...]  # $REFKD_DATA is the folder given as DATA
+    base: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of teacher: the options of `refkd teach` beside recipe and seed."""
+
+    bias: str
+    moved_span_loss: bool = False
+    moved_stretch: float = 1.0
+    folds: int = 0  # cross-fitted if at least 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table of `refkd ablate`, or only some of its rows."""
+
+    table: str
+    rows: tuple[str, ...] = ()
+
+    @property
+    def chosen(self) -> tuple[Row, ...]:
+        """The rows, in the order of the table."""
+        every = TABLES[self.table].rows
+        assert set(self.rows) <= {row.name for row in every}, f"a row that {self.table} lacks"
+        return tuple(row for row in every if not self.rows or row.name in self.rows)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Tables whose students learn from one kind of ID teacher and one kind of OOD teacher."""
+
+    name: str
+    label: str  # stands before its rows where a block shows several experiments
+    parts: tuple[Part, ...]
+    data: str = "multithumos"
+    teachers: tuple[str, str] = ("id", "ood")
+    backbone: str = "vslnet"  # of teachers and, unless a row changes it, of students
+    recipe: str = "paper"  # a name of RECIPES, which every row starts from
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Rows of an experiment that a block shows."""
+
+    experiment: str
+    parts: tuple[Part, ...] = ()  # those of the experiment if none is named
+    label: str = ""  # instead of the experiment's
+
+
+@dataclass(frozen=True)
+class Block:
+    """A generated part of the page: some rows, and what they are compared with."""
+
+    name: str
+    shown: tuple[Shown, ...]
+    against: tuple[str, ...] = ()  # rows of the same experiment
+    tells: Literal["scores", "calibration", "costs"] = "scores"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that `make experiments` does and shows."""
+
+    data: tuple[Data, ...]
+    kinds: Mapping[str, Kind]
+    experiments: tuple[Experiment, ...]  # in the order in which they are run
+    blocks: tuple[Block, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)  # of the pairs of teachers; students count up from 0
+    views: int = 8  # in caches of tables with a row that shows views
+
+    def experiment(self, name: str) -> Experiment:
+        """Return the experiment of a name."""
+        return next(one for one in self.experiments if one.name == name)
+
+    def data_of(self, experiment: Experiment) -> Data:
+        """Return the data set of an experiment."""
+        return next(one for one in self.data if one.name == experiment.data)
+
+    def base(self, experiment: Experiment) -> Recipe:
+        """Return the recipe that the rows of an experiment change."""
+        own = {"backbone": experiment.backbone, **self.data_of(experiment).base}
+        return Recipe(**{**RECIPES[experiment.recipe], **own})
+
+    def teacher_settings(self, experiment: Experiment, kind: str, seed: int) -> Settings:
+        """Return how a teacher is trained, as its model says, but for data and code."""
+        data = self.data_of(experiment)
+        recipe = Recipe(backbone=experiment.backbone, seed=seed, **data.base)
+        settings = {k: v for k, v in recipe_json(recipe).items() if k in TEACHER_KNOBS}
+        return {**settings, **vars(self.kinds[kind])}
+
+    def needs_views(self, experiment: Experiment, part: Part) -> bool:
+        """Return whether a row of a table shows views to its students."""
+        base = self.base(experiment)
+        return any(
+            row.changes.get("augment", base.augment) == "views"
+            for row in part.chosen
+            if isinstance(row, Student)
+        )
+
+    def needs_twins(self, part: Part) -> bool:
+        """Return whether a row of a table learns from two ID teachers."""
+        return any(isinstance(row, Student) and row.taught_by == "twins" for row in part.chosen)
+
+
+def teacher_folder(experiment: Experiment, kind: str, seed: int) -> str:
+    """Return the folder of a teacher inside the working folder of its data set."""
+    backbone = "" if experiment.backbone == "vslnet" else f"{experiment.backbone}-"
+    return f"teachers/{backbone}{kind}-{seed}"

@@ -1,0 +1,44 @@
+"""SMOKE: a plan of minutes that goes every way the full one goes, on the built-in data set."""
+
+from dataclasses import replace
+
+from experiments.full import FULL, KINDS
+from experiments.plan import Block, Data, Experiment, Part, Shown
+
+SMALLEST = {"epochs": 1, "hidden": 8, "batch": 96}
+TEACHERS = ("ID teacher", "OOD teacher")
+
+SMOKE = replace(
+    FULL,
+    data=(Data("built-in", ("refkd simulate data --clips 8",), SMALLEST),),
+    kinds={**KINDS, "id-folds": replace(KINDS["id-folds"], folds=2)},
+    experiments=(
+        Experiment(
+            "claims",
+            "plain",
+            (Part("1"), Part("5", ("Teacher",)), Part("recipes")),
+            data="built-in",
+        ),
+        Experiment(
+            "controls",
+            "controls",
+            (Part("controls", ("teachers averaged", "ground truth only", "two ID teachers")),),
+            data="built-in",
+        ),
+        Experiment(
+            "folds",
+            "folds",
+            (Part("1", ("RefKD",)),),
+            data="built-in",
+            teachers=("id-folds", "ood"),
+        ),
+    ),
+    blocks=(
+        Block("claims", (Shown("claims"), Shown("controls")), TEACHERS),
+        Block("folds", (Shown("claims", (Part("1"),)), Shown("folds")), TEACHERS),
+        Block("calibration", (Shown("claims"),), tells="calibration"),
+        Block("costs", (Shown("claims"),), tells="costs"),
+    ),
+    seeds=(0, 1),
+    views=1,
+)

@@ -1,0 +1,122 @@
+"""From an experiment to the commands that make it, in order; what is printed is what is run."""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.plan import Data, Experiment, Part, Plan, teacher_folder
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command; `keeps` names the variable that its output goes to, as `$NAME` in later ones."""
+
+    words: tuple[str, ...]
+    keeps: str = ""
+    settings: dict[str, Any] = field(default_factory=dict, compare=False)  # of a teacher
+
+    def __str__(self) -> str:
+        """The line for a shell."""
+        text = " ".join(word if word.startswith("$") else shlex.quote(word) for word in self.words)
+        return f"{self.keeps}=$({text})" if self.keeps else text
+
+
+def data_steps(data: Data) -> list[Step]:
+    """Return the commands that make a data set."""
+    return [Step(tuple(shlex.split(line))) for line in data.commands]
+
+
+def experiment_steps(plan: Plan, experiment: Experiment, *, results: str, jobs: int) -> list[Step]:
+    """Return the commands of an experiment once its data set is there, teachers first.
+
+    `results` is the folder for the files that finished models leave.
+    """
+    return [
+        *_teach(plan, experiment),
+        *(step for part in experiment.parts for step in _caches(plan, experiment, part)),
+        *(_ablate(plan, experiment, part, results, jobs) for part in experiment.parts),
+    ]
+
+
+def _teach(plan: Plan, experiment: Experiment) -> Iterator[Step]:
+    own = _options({"backbone": experiment.backbone, **plan.data_of(experiment).base})
+    for seed in plan.seeds:
+        for name in experiment.teachers:
+            kind = plan.kinds[name]
+            words = ["refkd", "teach", "data", teacher_folder(experiment, name, seed)]
+            words += ["--bias", kind.bias, *own, "--seed", str(seed), "--threads", "1"]
+            words += ["--moved-span-loss"] if kind.moved_span_loss else []
+            words += (
+                ["--moved-stretch", f"{kind.moved_stretch:g}"] if kind.moved_stretch > 1 else []
+            )
+            words += ["--folds", str(kind.folds)] if kind.folds else []
+            yield Step(tuple(words), settings=plan.teacher_settings(experiment, name, seed))
+
+
+def _caches(plan: Plan, experiment: Experiment, part: Part) -> Iterator[Step]:
+    for teachers in _pairs(plan, experiment, part):
+        named = [f"--teacher={name}={folder}" for name, folder in teachers.items()]
+        views = plan.views if plan.needs_views(experiment, part) else 0
+        words = ["refkd", "cache", "data", "caches", *named]
+        words += ["--views", str(views)] if views else []
+        variable = _variable(teachers, views)
+        yield Step(tuple(words), keeps=variable)
+        yield Step(("refkd", "weigh", f"${variable}"))
+
+
+def _ablate(plan: Plan, experiment: Experiment, part: Part, results: str, jobs: int) -> Step:
+    pairs = _pairs(plan, experiment, part)
+    views = plan.views if plan.needs_views(experiment, part) else 0
+    caches = [f"${_variable(own, views)}" for own in pairs]
+    words = ["refkd", "ablate", "data", *caches, "runs", "--table", part.table]
+    words += [f"--row={row}" for row in part.rows]
+    words += ["--seeds", str(len(plan.seeds)), "--jobs", str(jobs), "--results", results]
+    words += [] if experiment.recipe == "paper" else ["--recipe", experiment.recipe]
+    words += _options({"backbone": experiment.backbone, **plan.data_of(experiment).base})
+    for own in pairs[: len(plan.seeds)]:  # twins are the same ID teachers
+        words += [f"--teacher={name}={folder}" for name, folder in own.items()]
+    return Step(tuple(words))
+
+
+def _pairs(plan: Plan, experiment: Experiment, part: Part) -> list[dict[str, str]]:
+    """Return the teachers of each cache: folders by name; twins are ID teachers of two seeds."""
+    first, second = experiment.teachers
+    pairs = [
+        {
+            "id": teacher_folder(experiment, first, seed),
+            "ood": teacher_folder(experiment, second, seed),
+        }
+        for seed in plan.seeds
+    ]
+    if plan.needs_twins(part):
+        pairs += [
+            {name: teacher_folder(experiment, first, s) for name, s in zip("ab", two, strict=True)}
+            for two in twin_seeds(plan.seeds)
+        ]
+    return pairs
+
+
+def twin_seeds(seeds: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the seeds of two ID teachers for each student, every teacher as often first as second.
+
+    >>> twin_seeds((0, 1, 2))
+    [(0, 1), (1, 2), (2, 0)]
+    """
+    return list(zip(seeds, [*seeds[1:], seeds[0]], strict=True))
+
+
+def _variable(teachers: dict[str, str], views: int) -> str:
+    words = [Path(folder).name for folder in teachers.values()] + [f"views-{views}"] * (views > 0)
+    return re.sub(r"\W", "_", "_".join(words)).upper()
+
+
+def _options(fields: dict[str, Any]) -> list[str]:
+    return [
+        word
+        for name, value in fields.items()
+        if (name, value) != ("backbone", "vslnet")
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]

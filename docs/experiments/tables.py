@@ -1,0 +1,230 @@
+"""Blocks of the page in Markdown: scores, differences, calibration, costs; from kept results alone.
+
+Scores and differences are in percent. Shapes: S runs, N pairs, K comparisons.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.evidence import Evidence, Found
+from experiments.plan import Block, Experiment
+from pipeline.ablations import BROAD, Row
+from pipeline.results import Result
+from pipeline.summary import VALIDATION, mean_iou
+from student.bootstrap import Interval, paired_intervals
+from student.calibration import BOUNDARIES
+from student.floors import BY_MIOU, BY_R1, WHOLE
+
+TESTS = ("test_iid", "test_ood")
+DASH = "-"
+Key = tuple[str, str]
+Gaps = dict[tuple[Key, str, str], npt.NDArray[np.float64]]  # by row, the other row, split
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a block: its name there, and where its results are."""
+
+    name: str
+    experiment: Experiment
+    row: Row
+
+    @property
+    def key(self) -> Key:
+        """What tells it from other rows, whatever it is called."""
+        return self.experiment.name, self.row.name
+
+
+def block_text(block: Block, evidence: Evidence) -> str:
+    """Return a block in Markdown: tables of the rows that were run, and a line of those that were not."""
+    every = _lines(block, evidence)
+    there = [line for line in every if _any(line, evidence)]
+    if not there:
+        return "Not run yet."
+    tables = {"scores": _scores, "calibration": _calibration, "costs": _costs}
+    parts = [tables[block.tells](there, evidence)]
+    if block.against:
+        parts.append(_differences(there, block.against, evidence))
+    lacking = [line.name for line in every if line not in there]
+    if lacking:
+        parts.append(f"Not run yet: {'; '.join(lacking)}.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _lines(block: Block, evidence: Evidence) -> list[Line]:
+    """Return the rows of a block, each once; the experiment's label tells those of several apart."""
+    several = len({one.experiment for one in block.shown}) > 1
+    lines: dict[Key, Line] = {}
+    for shown in block.shown:
+        experiment = evidence.plan.experiment(shown.experiment)
+        for part in shown.parts or experiment.parts:
+            for row in part.chosen:
+                label = shown.label or experiment.label
+                name = f"{label}: {row.name}" if several else row.name
+                line = Line(name, experiment, row)
+                lines.setdefault(line.key, line)
+    return list(lines.values())
+
+
+def _any(line: Line, evidence: Evidence) -> bool:
+    return any(_of(line, split, evidence) for split in TESTS)
+
+
+def _of(line: Line, split: str, evidence: Evidence) -> Found:
+    return evidence.of(line.experiment, line.row, split)
+
+
+def _scores(lines: Sequence[Line], evidence: Evidence) -> str:
+    """Return a table of floors and rows; each cell of a test has four measures."""
+    (data,) = {line.experiment.data for line in lines}
+    kept = evidence.floors[data]["floors"]
+    head = ["", *TESTS, *(f"{split} mIoU" for split in VALIDATION), "runs"]
+    body = []
+    for floor in (WHOLE, BY_MIOU, BY_R1):
+        own = {split: floors[floor] for split, floors in kept.items() if floor in floors}
+        span = next((one["span"] for one in own.values() if "span" in one), None)
+        name = floor if span is None else f"{floor} {span[0]:.2f}-{span[1]:.2f}"
+        cells = [_measures([own[split]]) if split in own else DASH for split in TESTS]
+        cells += [f"{own[split]['mIoU']:.1f}" if split in own else DASH for split in VALIDATION]
+        if own:
+            body.append([name, *cells, ""])
+    for line in lines:
+        found = {split: _of(line, split, evidence) for split in (*TESTS, *VALIDATION)}
+        scores = {
+            split: [result["scores"][split] for result in own.values()]
+            for split, own in found.items()
+        }
+        cells = [_measures(scores[split]) for split in TESTS]
+        cells += [_spread([one["mIoU"] for one in scores[split]]) for split in VALIDATION]
+        body.append([line.name, *cells, str(max(map(len, found.values())))])
+    simulated = " Simulated features." if evidence.floors[data]["simulated"] else ""
+    legend = f"{' / '.join(BROAD)}, mean of runs; mIoU ± standard deviation.{simulated}"
+    return f"{legend}\n\n{markdown([head, *body])}"
+
+
+def _measures(scores: Sequence[dict[str, float]]) -> str:
+    if not scores:
+        return DASH
+    *others, miou = BROAD
+    plain = [f"{fmean(one[measure] for one in scores):.1f}" for measure in others]
+    return " / ".join([*plain, _spread([one[miou] for one in scores])])
+
+
+def _differences(lines: Sequence[Line], against: Sequence[str], evidence: Evidence) -> str:
+    """Return a table of the mIoU of each row minus that of others of its experiment."""
+    found = {(line.key, split): _of(line, split, evidence) for line in lines for split in TESTS}
+    gaps: Gaps = {}
+    for key in (line.key for line in lines if line.row.name not in _yardsticks(against)):
+        for other, split in ((o, s) for o in against for s in TESTS):
+            gap = _gap(found[key, split], found.get(((key[0], other), split), {}), split)
+            if gap is not None and other != key[1]:
+                gaps[key, other, split] = gap
+    told = _intervals(gaps)
+    head = ["mIoU minus that of", *(f"{name}, {split}" for split in TESTS for name in against)]
+    body = [
+        [line.name, *(_interval(told.get((line.key, o, s))) for s in TESTS for o in against)]
+        for line in lines
+        if any(key == line.key for key, _, _ in told)
+    ]
+    if not body:
+        return ""
+    legend = "95% intervals of a paired bootstrap over test pairs; bold where they exclude zero."
+    return f"{legend}\n\n{markdown([head, *body])}"
+
+
+def _yardsticks(against: Sequence[str]) -> tuple[str, ...]:
+    """Return the rows that are not compared themselves: teachers, where students are meant to win."""
+    return tuple(name for name in against if name.endswith("teacher"))
+
+
+def _gap(one: Found, other: Found, split: str) -> npt.NDArray[np.float64] | None:
+    """Return the difference of each test pair's IoU, [N], over the pairs of teachers both have."""
+    both = sorted(one.keys() & other.keys())
+    if not both:
+        return None
+    first, second = (mean_iou([some[place] for place in both], split) for some in (one, other))
+    return 100 * (first - second)
+
+
+def _intervals(gaps: Gaps) -> dict[tuple[Key, str, str], Interval]:
+    """Return the interval of each difference; those on equally many pairs are resampled together."""
+    found: dict[tuple[Key, str, str], Interval] = {}
+    for count in sorted({len(gap) for gap in gaps.values()}):
+        keys = [key for key, gap in gaps.items() if len(gap) == count]
+        intervals = paired_intervals(np.stack([gaps[key] for key in keys]))
+        found |= dict(zip(keys, intervals, strict=True))
+    return found
+
+
+def _interval(found: Interval | None) -> str:
+    if found is None:
+        return DASH
+    text = f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+
+
+def _calibration(lines: Sequence[Line], evidence: Evidence) -> str:
+    """Return expected calibration errors beside those that chance alone makes, of start and end."""
+    columns = [(split, boundary) for split in TESTS for boundary in BOUNDARIES]
+    body = [
+        [line.name, *(_calibrated(_of(line, split, evidence), split, b) for split, b in columns)]
+        for line in lines
+    ]
+    head = ["", *(f"{split}, {boundary}" for split, boundary in columns)]
+    legend = (
+        "Expected calibration error in percent (by chance: that of a calibrated model that is as "
+        "sure, on as many pairs); mean probability of the clip chosen / share that is right."
+    )
+    return f"{legend}\n\n{markdown([head, *body])}"
+
+
+def _calibrated(found: Found, split: str, boundary: str) -> str:
+    own = [
+        result["calibration"][split][boundary]
+        for result in found.values()
+        if split in result.get("calibration", {})
+    ]
+    if not own:
+        return DASH
+    error, chance, sure, right = (
+        fmean(one[name] for one in own) for name in ("error", "by_chance", "confidence", "accuracy")
+    )
+    return f"{error:.1f} ({chance:.1f}); {sure:.1f} / {right:.1f}"
+
+
+def _costs(lines: Sequence[Line], evidence: Evidence) -> str:
+    """Return what training took of each row, as far as it was noted."""
+    columns: dict[str, Callable[[Result], Any]] = {
+        "minutes": lambda result: result.get("seconds") and result["seconds"] / 60,
+        "peak memory, GiB": lambda result: (
+            result.get("peak_rss_bytes") and result["peak_rss_bytes"] / 2**30
+        ),
+        "epoch kept": lambda result: result.get("best_epoch"),
+    }
+    body = []
+    for line in lines:
+        found = _of(line, TESTS[0], evidence).values()
+        values = [[v for v in map(read, found) if v is not None] for read in columns.values()]
+        if any(values):
+            how = sorted({f"{one['device']}, threads {one['threads']}" for one in found})
+            body.append([line.name, *map(_spread, values), "; ".join(how)])
+    head = ["", *columns, "on"]
+    legend = "Training of one model, validation included, mean of runs ± standard deviation."
+    return f"{legend}\n\n{markdown([head, *body])}" if body else ""
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return DASH
+    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table of cells, the first row being its head."""
+    head, *body = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([head, f"|{' --- |' * len(rows[0])}", *body])

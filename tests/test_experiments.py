@@ -1,0 +1,423 @@
+"""The experiments behind docs/results.md: the plan, its commands, what is found of it, the page."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from experiments.evidence import Evidence
+from experiments.floors import keep_floors
+from experiments.full import FULL
+from experiments.page import all_blocks, fill_in, write_page
+from experiments.plan import Block, Data, Experiment, Part, Shown
+from experiments.smoke import SMOKE
+from experiments.steps import Step, data_steps, experiment_steps
+from experiments.tables import block_text
+from test_sources import source
+
+from cli.main import refkd
+from pipeline.ablations import TABLES
+from pipeline.planning import Planner
+from pipeline.results import Results, data_content
+from pipeline.sources import make_groups
+from stores.errors import RefkdError
+from student.bootstrap import paired_interval
+from student.recipe import RECIPES
+from student.views import VERSION
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "results.md"
+TESTS = ("test_iid", "test_ood")
+
+
+def test_the_page_says_what_the_kept_results_say():
+    """Every generated part of docs/results.md is what `make experiments --tables` would write."""
+    page = PAGE.read_text()
+
+    assert fill_in(page, all_blocks(FULL, ROOT / "docs" / "results")) == page
+
+
+@pytest.mark.parametrize("plan", [FULL, SMOKE], ids=["full", "smoke"])
+def test_a_plan_holds_together(plan):
+    """What blocks show is run, what they compare with is shown beside it, and nothing is run in vain."""
+    run = {
+        (one.name, row.name)
+        for one in plan.experiments
+        for part in one.parts
+        for row in part.chosen
+    }
+    seen = set()
+    for block in plan.blocks:
+        for shown in block.shown:
+            parts = shown.parts or plan.experiment(shown.experiment).parts
+            rows = {row.name for part in parts for row in part.chosen}
+            seen |= {(shown.experiment, row) for row in rows}
+            if len(block.shown) == 1:
+                assert set(block.against) <= rows, f"{block.name} lacks a row to compare with"
+
+    assert seen <= run
+    assert {name for name, _ in run} == {name for name, _ in seen}
+    assert len({one.name for one in plan.experiments}) == len(plan.experiments)
+    assert len({block.name for block in plan.blocks}) == len(plan.blocks)
+
+
+def test_the_full_plan_has_what_the_claims_need():
+    """Three pairs, every table, three backbones, the best recipe with either OOD teacher."""
+    assert FULL.seeds == (0, 1, 2)
+    assert {part.table for one in FULL.experiments for part in one.parts} == set(TABLES)
+    assert {one.backbone for one in FULL.experiments} == {"vslnet", "seqpan", "mrtnet"}
+    for name, kind in (("claims", "ood"), ("claims-moved", "ood-moved")):
+        claims = FULL.experiment(name)
+        assert claims.teachers == ("id", kind)
+        rows = {row.name for part in claims.parts for row in part.chosen}
+        assert rows >= {"ID teacher", "OOD teacher", "RefKD", "w/o both", "fixed halves"}
+        assert ("recipe best" in rows) == ("best" in RECIPES)
+    recipes = {row.name for part in FULL.experiment("recipes").parts for row in part.chosen}
+    assert recipes >= {f"recipe {name}" for name in RECIPES if name != "paper"}
+
+
+@pytest.mark.parametrize("plan", [FULL, SMOKE], ids=["full", "smoke"])
+def test_every_command_parses(plan):
+    """Each command is one of refkd's with its real options, or a script of the data's."""
+    steps = [step for data in plan.data for step in data_steps(data)]
+    for experiment in plan.experiments:
+        steps += experiment_steps(plan, experiment, results="kept", jobs=2)
+    known = {f"${step.keeps}" for step in steps if step.keeps}
+
+    for step in steps:
+        program, *words = step.words
+        used = {word.partition("/")[0] for word in words if word.startswith("$")}
+        assert used <= known | {"$REFKD_DATA"}
+        if program == "refkd":
+            assert refkd.commands[words[0]].make_context(words[0], words[1:]).params
+        else:
+            assert program == "python"
+
+
+def test_a_step_as_a_shell_reads_it():
+    """Words are quoted but for variables, and what a command prints is kept in one."""
+    assert str(Step(("refkd", "weigh", "$CACHE"))) == "refkd weigh $CACHE"
+    step = Step(("refkd", "cache", "data", "--teacher=id=my teacher"), keeps="CACHE")
+    assert str(step) == "CACHE=$(refkd cache data '--teacher=id=my teacher')"
+
+
+def test_commands_by_hand():
+    """Teachers by kind and seed, a cache of each pair, a table of all of them."""
+    experiment = Experiment(
+        "x",
+        "x",
+        (Part("3", ("RefKD",)),),
+        data="built-in",
+        teachers=("id", "ood-moved"),
+        backbone="seqpan",
+        recipe="paper",
+    )
+    lines = list(map(str, experiment_steps(SMOKE, experiment, results="kept", jobs=3)))
+    own = "--backbone seqpan --epochs 1 --hidden 8 --batch 96"
+    moved = "teachers/seqpan-ood-moved-1"
+    cache = f"refkd cache data caches --teacher=id=teachers/seqpan-id-1 --teacher=ood={moved}"
+
+    assert lines[0] == (
+        f"refkd teach data teachers/seqpan-id-0 --bias id {own} --seed 0 --threads 1"
+    )
+    assert (
+        lines[3]
+        == f"refkd teach data {moved} --bias ood {own} --seed 1 --threads 1 --moved-span-loss"
+    )
+    assert lines[6] == f"SEQPAN_ID_1_SEQPAN_OOD_MOVED_1=$({cache})"
+    assert lines[7] == "refkd weigh $SEQPAN_ID_1_SEQPAN_OOD_MOVED_1"
+    assert lines[8].startswith(
+        "refkd ablate data $SEQPAN_ID_0_SEQPAN_OOD_MOVED_0 $SEQPAN_ID_1_SEQPAN_OOD_MOVED_1 runs "
+        f"--table 3 --row=RefKD --seeds 2 --jobs 3 --results kept {own} --teacher=id="
+    )
+    assert len(lines) == 9
+
+
+def test_recipes_with_views_get_caches_with_views(monkeypatch):
+    """A table with a row that shows views learns from caches that hold them; others do not."""
+    viewed = replace(TABLES["recipes"].rows[0], name="recipe v", changes={"augment": "views"})
+    rows = (*TABLES["recipes"].rows, viewed)
+    monkeypatch.setitem(TABLES, "recipes", replace(TABLES["recipes"], rows=rows))
+    experiment = Experiment("x", "x", (Part("1"), Part("recipes")), data="built-in")
+    lines = list(map(str, experiment_steps(SMOKE, experiment, results="kept", jobs=1)))
+    tables = [line for line in lines if " ablate " in line]
+
+    assert sum(line.endswith("--views 1)") for line in lines) == 2
+    assert ["VIEWS" in line for line in tables] == [False, True]
+
+
+# what is found: results that `ablate` would keep are those that a plan's rows have
+
+KINDS = {"id": "id", "ood": "ood"}
+PLAN = replace(
+    SMOKE,
+    data=(Data("planted", (), {"epochs": 3, "hidden": 16}),),
+    experiments=(
+        Experiment(
+            "all",
+            "all",
+            (Part("1"), Part("3"), Part("5"), Part("controls"), Part("recipes")),
+            data="planted",
+        ),
+    ),
+)
+ALL = PLAN.experiments[0]
+
+
+@pytest.fixture
+def planned(data, tmp_path):
+    """Every trial that `ablate` would make of the plan's rows, by row, and the folder for results."""
+    keep_floors(data.folder, tmp_path / "planted")
+    pairs = [
+        {bias: {**PLAN.teacher_settings(ALL, bias, seed), **code(data)} for bias in KINDS}
+        for seed in PLAN.seeds
+    ]
+    sources = [source(f"pair {i}", own) for i, own in enumerate(pairs)]
+    for i, seeds in enumerate(((0, 1), (1, 0))):
+        sources.append(
+            source(f"twins {i}", {n: pairs[s]["id"] for n, s in zip("ab", seeds, strict=True)})
+        )
+    for one in sources:
+        one.cache.manifest["views"] = {"number": PLAN.views, "version": VERSION}
+    base = PLAN.base(ALL)
+    planner = Planner(data, base, seeds=2, sources=sources, folders={})
+    groups = make_groups(sources, base.teachers, twins=True)
+    rows = {}
+    for part in ALL.parts:
+        rows |= {row.name: row for row in planner.rows(TABLES[part.table], groups)}
+    return rows, tmp_path
+
+
+def code(data):
+    return {"data": data.seal, "backbone_version": 1}
+
+
+def keep(folder, about, ious, **more):
+    scores = {
+        split: {"R1@0.3": 1.0, "R1@0.5": 2.0, "R1@0.7": 3.0, "mIoU": 100 * float(np.mean(own))}
+        for split, own in ious.items()
+    }
+    return Results(folder / "planted").keep(
+        {"format": "refkd-result", "about": about, "scores": scores, "iou": ious, **more}
+    )
+
+
+def test_what_ablate_keeps_is_found(planned):
+    """Every row of every table, each student and teacher at the place of its pair, for each split."""
+    rows, folder = planned
+    marks = {}
+    for row in rows.values():
+        for split in TESTS:
+            for trial in row.of_split(split):
+                marks[trial.key] = len(marks)
+                ious = {s: [marks[trial.key] / 1000] for s in TESTS}
+                keep(folder, trial.about, ious)
+    evidence = Evidence(PLAN, folder)
+
+    for part in ALL.parts:
+        for row in part.chosen:
+            for split in TESTS:
+                found = evidence.of(ALL, row, split)
+                trials = rows[row.name].of_split(split)
+                about = [found[place]["about"] for place in (0, 1)]
+                assert about == [trial.about for trial in trials], (row.name, split)
+
+
+def test_results_of_other_data_or_recipes_are_not_found(planned, data):
+    """A result of another data set, another width, or another teacher is not shown."""
+    rows, folder = planned
+    about = rows["RefKD"].trials[0].about
+    for change in (
+        {"data": "0" * 64},
+        {"recipe": {**about["recipe"], "hidden": 8}},
+        {"teachers": {**about["teachers"], "ood": {**about["teachers"]["ood"], "folds": 3}}},
+    ):
+        keep(folder, {**about, **change}, {split: [0.5] for split in TESTS})
+    evidence = Evidence(PLAN, folder)
+
+    assert evidence.floors["planted"]["data"] == data_content(data)
+    assert evidence.of(ALL, TABLES["3"].rows[0], "test_iid") == {}
+
+
+def test_newer_code_counts_before_older(planned):
+    """Results of an older version of a backbone's code are shown until there are newer ones."""
+    rows, folder = planned
+    about = rows["RefKD"].trials[0].about
+    keep(folder, about, {split: [0.25] for split in TESTS})
+    old = Evidence(PLAN, folder).of(ALL, TABLES["3"].rows[0], "test_iid")
+    keep(folder, {**about, "backbone_version": 2}, {split: [0.75] for split in TESTS})
+    new = Evidence(PLAN, folder).of(ALL, TABLES["3"].rows[0], "test_iid")
+
+    assert (old[0]["iou"]["test_iid"], new[0]["iou"]["test_iid"]) == ([0.25], [0.75])
+
+
+CLAIM = Block("claims", (Shown("all", (Part("1"),)),), ("ID teacher",))
+
+
+def test_scores_and_differences_by_hand(planned):
+    """Means and deviations over runs; a student is compared with its own teachers, pair by pair."""
+    rows, folder = planned
+    student, teacher = rows["RefKD"], rows["ID teacher"]
+    ious = {"test_iid": [0.5, 0.7, 0.6], "test_ood": [0.2, 0.2, 0.2]}
+    keep(folder, student.trials[0].about, ious)
+    keep(folder, student.trials[1].about, {**ious, "test_iid": [0.8, 0.8, 0.8]})
+    keep(
+        folder, teacher.trials[1].about, {"test_iid": [0.7, 0.8, 0.6], "test_ood": [0.3, 0.3, 0.1]}
+    )
+    lines = block_text(CLAIM, Evidence(PLAN, folder)).splitlines()
+    table = {line.split(" | ")[0].strip("| "): line for line in lines}
+
+    # mIoU 60 and 80: mean 70, deviation of a sample 20 / root 2
+    assert (
+        "| RefKD | 1.0 / 2.0 / 3.0 / 70.0 ± 14.1 | 1.0 / 2.0 / 3.0 / 20.0 ± 0.0 | - | - | 2 |"
+        in lines
+    )
+    assert table["ID teacher"].endswith("| - | - | 1 |")
+    assert any(line.startswith("| whole video |") for line in lines)
+    # only pair 1 has both: 0.8 - 0.7, 0.8 - 0.8, 0.8 - 0.6
+    mean, low, high = paired_interval([10.0, 0.0, 20.0])
+    iid = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    assert low == 0.0  # so zero is not excluded
+    ood = paired_interval([-10.0, -10.0, 10.0])
+    assert (
+        table["RefKD"] == f"| RefKD | {iid} | {ood.mean:+.2f} [{ood.low:+.2f}, {ood.high:+.2f}] |"
+    )
+    assert lines[-1] == "Not run yet: OOD teacher."
+
+
+def test_an_interval_that_excludes_zero_is_bold(planned):
+    """Every pair gains by as much, so the interval is a point."""
+    rows, folder = planned
+    for row, iou in (("RefKD", 0.5), ("ID teacher", 0.25)):
+        keep(folder, rows[row].trials[0].about, {split: [iou, iou] for split in TESTS})
+
+    text = block_text(CLAIM, Evidence(PLAN, folder))
+    assert text.count("**+25.00 [+25.00, +25.00]**") == 2
+
+
+def test_calibration_and_costs(planned):
+    """Means over runs; what a result does not say is a dash."""
+    rows, folder = planned
+    told = {"error": 9.0, "by_chance": 2.0, "confidence": 40.0, "accuracy": 31.0}
+    more = {
+        "seconds": 90.0,
+        "peak_rss_bytes": 2**30,
+        "device": "cpu",
+        "threads": 1,
+        "best_epoch": 3,
+    }
+    ious = {split: [0.5] for split in TESTS}
+    calibration = {"test_iid": {"start": told, "end": {**told, "error": 1.0}}}
+    keep(folder, rows["RefKD"].trials[0].about, ious, calibration=calibration, **more)
+    keep(folder, rows["ID teacher"].trials[0].about, ious)
+    evidence = Evidence(PLAN, folder)
+    calibrated = block_text(replace(CLAIM, against=(), tells="calibration"), evidence)
+    costs = block_text(replace(CLAIM, against=(), tells="costs"), evidence)
+
+    assert "| RefKD | 9.0 (2.0); 40.0 / 31.0 | 1.0 (2.0); 40.0 / 31.0 | - | - |" in calibrated
+    assert "| ID teacher | - | - | - | - |" in calibrated
+    assert "| RefKD | 1.5 | 1.0 | 3.0 | cpu, threads 1 |" in costs
+    assert "ID teacher" not in costs.partition("Not run yet")[0]
+
+
+def test_nothing_was_run(tmp_path):
+    """Without floors or results every block says so."""
+    assert set(all_blocks(FULL, tmp_path).values()) == {"Not run yet."}
+
+
+def test_floors_of_other_data_are_refused(data, make_data, tmp_path):
+    """Results that are kept are of one data set; another one cannot add to them."""
+    keep_floors(data.folder, tmp_path / "kept")
+    keep_floors(data.folder, tmp_path / "kept")
+    other = make_data(tmp_path / "other", train=40)
+
+    with pytest.raises(RefkdError, match=r"holds other data than the results in .*kept are of"):
+        keep_floors(other, tmp_path / "kept")
+
+
+def test_prose_is_left_alone(tmp_path):
+    """Only what stands between markers is replaced; a second time nothing is new."""
+    page = tmp_path / "page.md"
+    parts = [f"<!-- generated: {block.name} -->\nstale\n<!-- end -->" for block in SMOKE.blocks]
+    page.write_text("# Mine\n\n" + "\n\nprose between\n\n".join(parts) + "\n\nthe end\n")
+
+    assert write_page(SMOKE, tmp_path, page) is True
+    text = page.read_text()
+    assert text.startswith(
+        "# Mine\n\n<!-- generated: claims -->\n\nNot run yet.\n\n<!-- end -->\n\nprose"
+    )
+    assert text.endswith("<!-- end -->\n\nthe end\n")
+    assert "stale" not in text
+    assert write_page(SMOKE, tmp_path, page) is False
+
+
+def test_markers_that_do_not_fit():
+    """A part that no block fills, or a block that stands nowhere, is an error that names both."""
+    with pytest.raises(RefkdError, match="the page marks the parts a, the plan has b; mark each"):
+        fill_in("<!-- generated: a -->\n<!-- end -->", {"b": ""})
+
+
+# all of it, for real
+
+
+def experiments(work, *options):
+    """The command that runs the smallest plan in a folder, and its environment."""
+    words = [sys.executable, "-m", "experiments", "--smoke", "--work", str(work), *options]
+    path = os.pathsep.join([str(ROOT / "docs"), str(ROOT)])
+    return words, {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def finish(work, *options):
+    words, env = experiments(work, *options)
+    ran = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran
+
+
+@pytest.mark.slow  # trains a dozen small models
+def test_killed_resumed_and_from_files_alone(tmp_path):
+    """SIGKILL amid the students; the same command finishes; a third does nothing; tables need no data."""
+    words, env = experiments(tmp_path / "work")
+    process = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "RefKD s0: mIoU" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    finish(tmp_path / "work")
+    page = (tmp_path / "work" / "results.md").read_text()
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("*.json")}
+    again = finish(tmp_path / "work")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "work" / "results").rename(tmp_path / "other" / "results")
+    finish(tmp_path / "other", "--tables")
+
+    assert "Not run yet" not in page
+    assert page.count("| folds: RefKD |") == 1
+    assert page.count("two ID teachers") == 1
+    assert "models are finished" in again.stderr
+    assert "trained in" not in again.stderr
+    assert all(p.stat().st_mtime_ns == when for p, when in kept.items() if p.exists())
+    assert (tmp_path / "other" / "results.md").read_text() == page
+    assert json.loads((tmp_path / "other/results/built-in/floors.json").read_text())["simulated"]
+
+
+def test_commands_are_printed(tmp_path):
+    """--commands prints each command once and runs none; an unknown experiment is told."""
+    printed = finish(tmp_path, "--commands").stdout.splitlines()
+    words, env = experiments(tmp_path, "--only", "nothing")
+    odd = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+
+    commands = [line for line in printed if line.startswith("refkd")]
+    assert len(commands) == len(set(commands)) > 8
+    assert all(shlex.split(line) for line in printed)
+    assert list(tmp_path.iterdir()) == []
+    assert odd.returncode == 1
+    assert "Error: no experiment nothing; there are claims, controls, folds" in odd.stderr
