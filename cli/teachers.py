@@ -131,6 +131,11 @@ def teach(
     help="Processes that forward the teachers.",
 )
 @click.option(
+    "--part",
+    metavar="I/N",
+    help="Do part I of N here, while other machines that share OUT do the others.",
+)
+@click.option(
     "--plan",
     is_flag=True,
     help="Only say what is at hand, what is stale and why, and how many bytes at most it takes.",
@@ -148,6 +153,7 @@ def cache(
     precision: str,
     views: int,
     workers: int,
+    part: str | None,
     plan: bool,
     device: str,
     as_json: bool,
@@ -173,7 +179,7 @@ def cache(
         found = plan_stage(data, out, **how)
         show(found, listing(found), as_json=as_json)
         return
-    folder = stage(data, out, **how, workers=workers)
+    folder = stage(data, out, **how, workers=workers, part=part)
     show({"cache": str(folder)}, str(folder), as_json=as_json)
 
 

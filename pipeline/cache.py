@@ -13,6 +13,7 @@ from stores.cachekeys import VIEWED, CachePlan, plan_cache
 from stores.dataset import DataSet, open_dataset
 from stores.errors import RefkdError
 from stores.journal import Environment
+from stores.parts import parse_part
 from student.views import plan_views
 
 log = logging.getLogger("refkd")
@@ -29,6 +30,7 @@ def cache(
     precision: str = "float32",
     views: int = 0,
     workers: int = 1,
+    part: str | None = None,
     device: str = "auto",
 ) -> Path:
     """Return the cache folder of these teachers and splits, named in `out` by its key.
@@ -36,9 +38,12 @@ def cache(
     With `views` the teachers are also asked about so many moved views of each training pair.
     A finished cache is returned once every file of it was read and checked, damaged ones put
     back; a killed one is resumed; arrays of caches beside it are taken over, not computed again.
+    Of several machines that share `out` each does a `part`, written I/N; the folder is there when
+    the last part is done.
     """
     if workers < 1:
         raise RefkdError(f"workers must be at least 1, got {workers}")
+    share = None if part is None else parse_part(part)
     dataset, facts = open_dataset(data), read_teachers(teachers)
     planned = _plan(
         dataset, facts, splits=splits, dtype=dtype, codec=codec, precision=precision, views=views
@@ -62,7 +67,7 @@ def cache(
         views=planned.samples.views,
     )
     here, rows = environment(device), block_rows(device)
-    return fill(out, planned, asking.open, here, block_rows=rows, workers=workers)
+    return fill(out, planned, asking.open, here, block_rows=rows, workers=workers, part=share)
 
 
 def plan(

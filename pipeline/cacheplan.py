@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from stores.arraynames import logits_name, spoken
-from stores.building import building_folder, cache_folder, plan_files
+from stores.building import building_folder, cache_folder
 from stores.cache import Cache, damaged_files, read_cache
 from stores.cachechecks import check_plan
 from stores.cachekeys import CachePlan, array_settings
-from stores.cachemanifest import manifest_facts
+from stores.cachemanifest import manifest_facts, plan_files
 from stores.codecs import CHECKSUM_BYTES
 from stores.files import describe_change
-from stores.journal import Entry, Environment, Journal
+from stores.journal import Entry, Environment
+from stores.parts import all_entries
 from stores.resuming import Done, resumable, wanted_chunks
 from stores.siblings import closest_miss, find_chunks, finished_caches
 
@@ -102,7 +103,7 @@ def _of_unfinished(
     out: Path, plan: CachePlan, environment: Callable[[], Environment]
 ) -> dict[str, Outlook]:
     siblings, place = finished_caches(out), building_folder(out, plan)
-    entries = Journal(place / "journal.jsonl").entries(mend=False)
+    entries = all_entries(place)
     here = NOWHERE
     lacking = {name: _lacking(plan, name, siblings, {}, here) for name in plan.arrays}
     lost = [name for name, chunks in lacking.items() if chunks]

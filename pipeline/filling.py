@@ -3,6 +3,7 @@
 The function stands for the teachers; nothing here knows what it does.
 """
 
+import logging
 import sys
 import time
 from pathlib import Path
@@ -25,9 +26,12 @@ from stores.cachekeys import CachePlan
 from stores.errors import NotAsRecorded, RefkdError
 from stores.files import locked, sync
 from stores.journal import Environment
+from stores.parts import Part
 from stores.repair import explain_difference, restore_files
 from stores.units import Chunk
 
+log = logging.getLogger("refkd")
+OVERTAKEN = "another machine has finished %s"
 SYNCS = 4  # of each chunk when a cache is finished: its file, its folders, its part of the others
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} rows{postfix}"  # and the time left
 
@@ -53,34 +57,43 @@ def fill(
     *,
     block_rows: int,
     workers: int,
+    part: Part | None = None,
 ) -> Path:
     """Build the planned cache, or restore its damaged files, and return its folder.
 
-    One process at a time does this; another one waits and then finds the work done.
+    One process at a time does this; another one waits and then finds the work done. With `part`
+    many do a part each, and the folder is there once all parts are done.
     """
-    with building_lock(out, plan):
+    with building_lock(out, plan, part):
         folder = cache_folder(out, plan)
         if folder.exists():
             _restore(
                 folder, plan, open_forward, environment, block_rows=block_rows, workers=workers
             )
         else:
-            building = Building(out, plan, environment)
+            building = Building(out, plan, environment, part)
             try:
                 _build(building, open_forward, block_rows=block_rows, workers=workers)
-            except OSError as error:
-                reason = (error.strerror or str(error)).lower()
-                raise RefkdError(
-                    f"cannot write the cache in {out}: {reason}; {building.num_done} of "
-                    f"{building.num_chunks} chunks are finished and kept, make room and run "
-                    "`refkd cache` again to resume"
-                ) from error
-        remove_building(out, plan)
+            except (OSError, RefkdError) as error:
+                if building.has_company() and folder.exists():  # what we wrote in is gone
+                    log.info(OVERTAKEN, folder)
+                elif isinstance(error, RefkdError):
+                    raise
+                else:
+                    reason = (error.strerror or str(error)).lower()
+                    raise RefkdError(
+                        f"cannot write the cache in {out}: {reason}; {building.num_done} of "
+                        f"{building.num_chunks} chunks are finished and kept, make room and run "
+                        "`refkd cache` again to resume"
+                    ) from error
+        if folder.exists():
+            remove_building(out, plan)
     return folder
 
 
 def _build(building: Building, open_forward: OpenForward, *, block_rows: int, workers: int) -> None:
     building.link_siblings()
+    building.begin()
     units = in_turns(building.units(block_rows))
     num_rows = sum(unit.num_rows for unit in units)
     group, layout = building.group, building.plan.layout
@@ -91,9 +104,11 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
         syncs_s=building.num_chunks * SYNCS * _sync_seconds(building.group),
     )
     work = {**building.environment, "workers": workers, "rows": num_rows}
+    folder = cache_folder(building.out, building.plan)
+    stage = "cache" if building.part is None else f"cache part {building.part}"
     behind = building.environment["device"] != "cpu"  # where asking leaves the processor idle
     with (
-        measured(cache_folder(building.out, building.plan), "cache", **work),
+        measured(folder, stage, **work),
         tqdm(
             total=num_rows, desc="cache", bar_format=BAR, file=sys.stderr, disable=not units
         ) as bar,
@@ -112,7 +127,20 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
             left.take(unit)
             bar.set_postfix_str(str(left), refresh=False)
             bar.update(unit.num_rows)
-        building.finish()
+            if folder.exists():
+                log.info(OVERTAKEN, folder)
+                return
+        if building.is_complete():
+            building.finish()
+        else:
+            log.info(
+                "part %s of %s is done, %d of %d chunks are still to come; the last part makes it "
+                "whole, or `refkd cache` without --part",
+                building.part,
+                folder,
+                building.num_chunks - building.num_done,
+                building.num_chunks,
+            )
 
 
 def repair(

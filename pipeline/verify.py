@@ -10,14 +10,13 @@ from pipeline.asking import Asking, read_teachers
 from pipeline.fidelity import EXACT, fidelity
 from pipeline.filling import repair as put_back
 from stores.arraynames import spoken
-from stores.building import make_units
 from stores.cache import Cache, damaged_files, read_cache
 from stores.cachechecks import check_plan
 from stores.cachekeys import CachePlan, plan_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.files import describe_change
-from stores.units import Forward, Unit, stored_form
+from stores.units import Forward, Unit, make_units, stored_form
 from student.views import plan_views
 
 MOST_UNITS = 4  # asked again of each array: the first, the last, and between

@@ -4,13 +4,14 @@
     OUT/.building/<key>/group       the cache as it grows, chunk files whole
     OUT/.building/<key>/journal.jsonl   a line for each finished chunk, written after its file
 
-A chunk counts as done only if the journal names it and its file has the digest that stands there.
+A chunk counts as done only if a journal names it and its file has the digest that stands there.
+Several machines may each do a part, with journals of their own: stores/parts.py.
 """
 
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,24 @@ from typing import Any
 from stores.arraynames import logits_name, spoken
 from stores.cache import BUILDING
 from stores.cachekeys import CachePlan
-from stores.cachemanifest import manifest_facts
+from stores.cachemanifest import manifest_facts, plan_files
 from stores.errors import RefkdError
 from stores.files import locked, publish, read_seal, remove_folder, seal_folder, write_atomic
 from stores.fingerprints import SHORT
 from stores.journal import Entry, Environment, Journal
+from stores.parts import (
+    BEGUN,
+    Part,
+    all_entries,
+    assemble,
+    check_alike,
+    has_parts,
+    open_journal,
+    share_of,
+)
 from stores.resuming import Done, resumable, wanted_chunks
-from stores.rowarrays import array_files
-from stores.samples import sample_arrays
 from stores.siblings import Found, explain_miss, find_chunks, finished_caches, link_file
-from stores.units import Chunk, Note, Unit
+from stores.units import Chunk, Note, Unit, make_units
 
 log = logging.getLogger("refkd")
 
@@ -43,27 +52,36 @@ def building_folder(out: Path, plan: CachePlan) -> Path:
 
 
 @contextmanager
-def building_lock(out: Path, plan: CachePlan) -> Iterator[None]:
-    """Hold the lock of a cache's building; wait for another process that holds it, and say so."""
-    path = building_folder(out, plan).with_suffix(".lock")
-    with locked(path, wait=False) as mine:
+def building_lock(out: Path, plan: CachePlan, part: Part | None = None) -> Iterator[None]:
+    """Hold the lock of a cache's building; wait for another process that holds it, and say so.
+
+    Parts hold it together.
+    """
+    path, shared = building_folder(out, plan).with_suffix(".lock"), part is not None
+    with locked(path, wait=False, shared=shared) as mine:
         if mine:
             yield
             return
     log.info("another process is building %s; waiting for it", cache_folder(out, plan))
-    with locked(path):
+    with locked(path, shared=shared):
         yield
 
 
 class Building:
-    """Work on one cache, resumed where the last process left it; the caller holds its lock."""
+    """Work on one cache, resumed where the last process left it; the caller holds its lock.
 
-    def __init__(self, out: Path, plan: CachePlan, environment: Environment) -> None:
-        self.out, self.plan, self.environment = out, plan, environment
+    Of a part, only the units that belong to it are left to do.
+    """
+
+    def __init__(
+        self, out: Path, plan: CachePlan, environment: Environment, part: Part | None = None
+    ) -> None:
+        self.out, self.plan, self.environment, self.part = out, plan, environment, part
         self.folder = building_folder(out, plan)
         self.group = self.folder / "group"
-        self._journal = Journal(self.folder / "journal.jsonl")
+        self._journal = open_journal(self.folder, part)
         self._done: Done = {}
+        self._company = part is not None
         self.group.mkdir(parents=True, exist_ok=True)
         self._resume()
 
@@ -78,7 +96,10 @@ class Building:
     def units(self, block_rows: int) -> list[Unit]:
         """Return the work that is left, in units of whole chunks and whole blocks."""
         missing = {name: self._missing(name) for name in self.plan.arrays}
-        return make_units(self.plan, missing, block_rows=block_rows)
+        units = make_units(self.plan, missing, block_rows=block_rows)
+        if self.part is None:
+            return units
+        return share_of(self.part, self.plan, units, block_rows=block_rows)
 
     @property
     def note(self) -> Note:
@@ -101,19 +122,51 @@ class Building:
             if self._missing(name) and (reason := explain_miss(name, array, siblings)):
                 log.info(reason)
 
+    def begin(self) -> None:
+        """Say that a part is being done here.
+
+        Raises RefkdError if another kind of machine does other parts.
+        """
+        if self.part is None:
+            return
+        try:
+            self._check_alike()
+            self._journal.append(Entry(BEGUN, 0, "", self.environment))
+            self._check_alike()  # two that begin at once: at least one of them sees the other
+        except RefkdError:
+            self._journal.path.unlink(missing_ok=True)
+            raise
+
+    def has_company(self) -> bool:
+        """Return whether other machines may be at work, who may also finish it."""
+        self._company = self._company or has_parts(self.folder)
+        return self._company
+
+    def is_complete(self) -> bool:
+        """Return whether every chunk is done, here or by those who do the other parts."""
+        if self.part is not None:
+            for entry in self._resumable()[0].values():
+                self._done.setdefault((entry.array, entry.chunk), entry)
+        return self.num_done == self.num_chunks
+
     def finish(self) -> Path:
-        """Seal the finished cache and let it appear under its name, in one rename."""
+        """Seal the finished cache and let it appear under its name, in one rename.
+
+        Raises OSError if another machine has been faster.
+        """
         assert self.num_done == self.num_chunks, "every chunk is done"
-        expected = self._chunk_digests()
+        expected, group = self._chunk_digests(), self.group
+        if self.has_company():  # somebody may still be writing in there
+            group = assemble(self.group, self.folder, expected)
         for name, data in plan_files(self.plan).items():
-            (self.group / name).parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.group / name, data)
+            (group / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(group / name, data)
             expected[name] = ""
-        for path in sorted(self.group.rglob("*")):  # a killed writer leaves temporary files
-            if path.is_file() and path.relative_to(self.group).as_posix() not in expected:
+        for path in sorted(group.rglob("*")):  # a killed writer leaves temporary files
+            if path.is_file() and path.relative_to(group).as_posix() not in expected:
                 path.unlink()
-        seal_folder(self.group, self._facts())
-        manifest, _ = read_seal(self.group, repair="run `refkd cache` again")
+        seal_folder(group, self._facts())
+        manifest, _ = read_seal(group, repair="run `refkd cache` again")
         for name, sha256 in self._chunk_digests().items():
             if manifest["files"].get(name, {}).get("sha256") != sha256:
                 raise RefkdError(
@@ -121,7 +174,7 @@ class Building:
                     "run `refkd cache` again to resume"
                 )
         folder = cache_folder(self.out, self.plan)
-        publish(self.group, folder)
+        publish(group, folder)
         remove_building(self.out, self.plan)
         return folder
 
@@ -140,9 +193,8 @@ class Building:
 
     def _resume(self) -> None:
         """Count what the journal names, the disk holds, and this kind of machine has made."""
-        entries = self._journal.entries()
-        self._done, elsewhere = resumable(self.plan, self.group, entries, self.environment)
-        if elsewhere:
+        self._done, elsewhere = self._resumable()
+        if elsewhere and self.part is None:
             log.info(
                 "%d chunks in %s were made on another device kind, processor or torch version; "
                 "they are not resumed",
@@ -150,11 +202,22 @@ class Building:
                 self.folder,
             )
 
+    def _resumable(self) -> tuple[Done, int]:
+        self.has_company()
+        entries = all_entries(self.folder, mend=self.part is None)
+        return resumable(self.plan, self.group, entries, self.environment)
+
+    def _check_alike(self) -> None:
+        check_alike(self.folder, all_entries(self.folder), self._done, self.environment)
+
     def _missing(self, name: str) -> list[int]:
         return [i for i in range(self.plan.layout.num_chunks) if (name, i) not in self._done]
 
     def _link(self, name: str, found: Found) -> None:
-        taken = wanted_chunks(found, self._missing(name), self.environment)
+        missing = self._missing(name)
+        if self.part and found.built != self.environment and len(missing) < len(found.files):
+            return  # other parts have begun to make it here
+        taken = wanted_chunks(found, missing, self.environment)
         for chunk in taken:
             target = self.group / logits_name(name) / self.plan.layout.chunk_file(chunk)
             link_file(found.sibling.folder / found.files[chunk], target)
@@ -174,41 +237,10 @@ def _entry(chunk: Chunk, built: Environment) -> Entry:
     return Entry(chunk.array, chunk.chunk, chunk.sha256, built)
 
 
-def make_units(
-    plan: CachePlan,
-    chunks: dict[str, list[int]],
-    *,
-    block_rows: int,
-    recorded: dict[tuple[str, int], str] | None = None,
-) -> list[Unit]:
-    """Return units of whole chunks and blocks that hold these chunks of each array."""
-    layout, samples = plan.layout, plan.samples
-    size = max(layout.rows_per_chunk, block_rows)
-    assert size % layout.rows_per_chunk == size % block_rows == 0, "both are powers of two"
-    units = []
-    for name, missing in chunks.items():
-        by_unit: dict[int, list[int]] = {}
-        for chunk in missing:
-            by_unit.setdefault(chunk * layout.rows_per_chunk // size, []).append(chunk)
-        for index, inside in by_unit.items():
-            lo, hi = index * size, min((index + 1) * size, layout.num_rows)
-            known = None if recorded is None else {i: recorded[name, i] for i in inside}
-            clips_n = samples.clips_N[lo:hi]
-            units.append(Unit(name, lo, hi, tuple(inside), samples.ids[lo:hi], clips_n, known))
-    return units
-
-
-def plan_files(plan: CachePlan) -> dict[str, bytes]:
-    """Return every file of a cache by name that holds no logits: Zarr's metadata, the samples."""
-    arrays, values = sample_arrays(plan.samples)
-    arrays |= {logits_name(name): plan.layout for name in plan.arrays}
-    attributes = {"samples/split": {"names": plan.samples.split_names}}
-    return array_files(arrays, values, attributes=attributes)
-
-
 def remove_building(out: Path, plan: CachePlan) -> None:
     """Remove half-built work on a cache; its lock file stays and means nothing."""
     folder = building_folder(out, plan)
-    remove_folder(folder)
-    for doomed in folder.parent.glob(f".{folder.name}.*.doomed"):  # left by a killed removal
-        shutil.rmtree(doomed)
+    with suppress(FileNotFoundError):  # another machine removes it too
+        remove_folder(folder)
+        for doomed in folder.parent.glob(f".{folder.name}.*.doomed"):  # left by a killed removal
+            shutil.rmtree(doomed)

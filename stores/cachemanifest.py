@@ -1,11 +1,14 @@
-"""What the manifest of a cache tells beside the digests of its files."""
+"""What a cache holds beside logits: what its manifest tells, Zarr's metadata, the samples."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from stores.arraynames import logits_name
 from stores.cache import FORMAT
 from stores.cachekeys import FORMAT_VERSION, CachePlan
 from stores.journal import Environment
+from stores.rowarrays import array_files
+from stores.samples import sample_arrays
 
 
 def manifest_facts(plan: CachePlan, built: Mapping[str, Environment]) -> dict[str, Any]:
@@ -45,3 +48,11 @@ def manifest_facts(plan: CachePlan, built: Mapping[str, Environment]) -> dict[st
         "codec": layout.codec,
         **({"views": moved} if moved else {}),
     }
+
+
+def plan_files(plan: CachePlan) -> dict[str, bytes]:
+    """Return every file of a cache by name that holds no logits: Zarr's metadata, the samples."""
+    arrays, values = sample_arrays(plan.samples)
+    arrays |= {logits_name(name): plan.layout for name in plan.arrays}
+    attributes = {"samples/split": {"names": plan.samples.split_names}}
+    return array_files(arrays, values, attributes=attributes)

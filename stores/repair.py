@@ -8,14 +8,14 @@ import logging
 from collections.abc import Iterable
 
 from stores.arraynames import chunk_of, spoken
-from stores.building import make_units, plan_files
 from stores.cache import Cache
 from stores.cachekeys import CachePlan
+from stores.cachemanifest import plan_files
 from stores.errors import NotAsRecorded
 from stores.files import describe_change, write_atomic
 from stores.fingerprints import bytes_digest
 from stores.journal import Environment
-from stores.units import Unit
+from stores.units import Unit, make_units
 
 log = logging.getLogger("refkd")
 

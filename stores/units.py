@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from stores.arraynames import logits_name, spoken
 from stores.cache import Logits
+from stores.cachekeys import CachePlan
 from stores.errors import NotAsRecorded, RefkdError
 from stores.files import write_atomic
 from stores.fingerprints import bytes_digest
@@ -49,6 +50,30 @@ class Chunk:
 
 
 Note = Callable[[Chunk], None]
+
+
+def make_units(
+    plan: CachePlan,
+    chunks: dict[str, list[int]],
+    *,
+    block_rows: int,
+    recorded: dict[tuple[str, int], str] | None = None,
+) -> list[Unit]:
+    """Return units of whole chunks and blocks that hold these chunks of each array."""
+    layout, samples = plan.layout, plan.samples
+    size = max(layout.rows_per_chunk, block_rows)
+    assert size % layout.rows_per_chunk == size % block_rows == 0, "both are powers of two"
+    units = []
+    for name, missing in chunks.items():
+        by_unit: dict[int, list[int]] = {}
+        for chunk in missing:
+            by_unit.setdefault(chunk * layout.rows_per_chunk // size, []).append(chunk)
+        for index, inside in by_unit.items():
+            lo, hi = index * size, min((index + 1) * size, layout.num_rows)
+            known = None if recorded is None else {i: recorded[name, i] for i in inside}
+            clips_n = samples.clips_N[lo:hi]
+            units.append(Unit(name, lo, hi, tuple(inside), samples.ids[lo:hi], clips_n, known))
+    return units
 
 
 def write_unit(

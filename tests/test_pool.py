@@ -6,8 +6,8 @@ import pytest
 from planned import Ask, make_plan, said
 
 from pipeline.pool import run_units
-from stores.building import make_units
 from stores.errors import RefkdError
+from stores.units import make_units
 
 PLAN = make_plan()
 UNITS = make_units(PLAN, {"id": list(range(10))}, block_rows=32)

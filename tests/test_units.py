@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from planned import BLOCK_ROWS, make_plan, said
 
-from stores.building import make_units
 from stores.errors import RefkdError
-from stores.units import Unit, encode_unit, stored_form, write_unit
+from stores.units import Unit, encode_unit, make_units, stored_form, write_unit
 
 
 def unit(clips, *, name="ood"):
