@@ -16,6 +16,7 @@ from experiments.floors import keep_floors
 from experiments.full import FULL
 from experiments.page import all_blocks, fill_in, write_page
 from experiments.plan import Block, Data, Experiment, Part, Shown
+from experiments.running import Runner, _is_taught
 from experiments.smoke import SMOKE
 from experiments.steps import Step, data_steps, experiment_steps
 from experiments.tables import block_text
@@ -361,6 +362,43 @@ def test_markers_that_do_not_fit():
     """A part that no block fills, or a block that stands nowhere, is an error that names both."""
     with pytest.raises(RefkdError, match="the page marks the parts a, the plan has b; mark each"):
         fill_in("<!-- generated: a -->\n<!-- end -->", {"b": ""})
+
+
+# how it is run
+
+
+def test_a_teacher_that_is_there(teacher_folders, tmp_path):
+    """Its folder is not trained again, whatever settings came since; one of other settings is not it."""
+    experiment = replace(ALL, data="planted")
+    plan = replace(
+        PLAN, data=(Data("planted", (), {"epochs": 3, "hidden": 16, "batch": 16, "lr": 3e-3}),)
+    )
+    for kind, folder in teacher_folders.items():
+        settings = plan.teacher_settings(experiment, kind, 0)
+        step = Step(("refkd", "teach", "data", str(folder)), settings=settings)
+        assert _is_taught(step)
+        for change in ({"epochs": 4}, {"seed": 1}, {"folds": 2}, {"moved_span_loss": True}):
+            assert not _is_taught(replace(step, settings={**settings, **change}))
+    assert not _is_taught(Step(("refkd", "teach", "data", str(tmp_path)), settings=settings))
+
+
+def test_one_experiment_that_fails_costs_only_itself(tmp_path, caplog):
+    """It is told, the others go on, and the error at the end names it."""
+    data = (
+        Data("bad", ("python -c 'raise SystemExit(3)'",), {}),
+        Data("real", ("refkd prepare data --annotations $REFKD_DATA/a --features f",), {}),
+    )
+    each = [Experiment(one.name, "", (), data=one.name) for one in data]
+    plan = replace(PLAN, data=data, experiments=tuple(each))
+    runner = Runner(source=None, work=tmp_path, results=tmp_path / "results", jobs=1)
+
+    with pytest.raises(RefkdError, match=r"^experiments that failed: bad, real; mend what stands"):
+        list(runner.run(plan, ["bad", "real"]))
+    assert (
+        "experiment bad failed: python -c raise SystemExit(3) failed with exit code 3"
+        in caplog.text
+    )
+    assert "experiment real failed: this needs the real data; give its folder" in caplog.text
 
 
 # all of it, for real

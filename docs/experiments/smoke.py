@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from experiments.full import FULL, KINDS
 from experiments.plan import Block, Data, Experiment, Part, Shown
+from student.recipe import RECIPES
 
+VIEWED = [f"recipe {name}" for name, own in RECIPES.items() if own.get("augment") == "views"]
 SMALLEST = {"epochs": 1, "hidden": 8, "batch": 96}
 TEACHERS = ("ID teacher", "OOD teacher")
 
@@ -16,7 +18,7 @@ SMOKE = replace(
         Experiment(
             "claims",
             "plain",
-            (Part("1"), Part("5", ("Teacher",)), Part("recipes")),
+            (Part("1"), Part("5", ("Teacher",)), Part("recipes", ("RefKD", *VIEWED[:1]))),
             data="built-in",
         ),
         Experiment(
