@@ -87,9 +87,23 @@ class ConvolutionBlock(nn.Module):
             self.norms, self.depthwise, self.pointwise, strict=True
         ):
             inside = norm(x_NTH) * mask_NT1  # a convolution must see zeros where there is no clip
-            mixed_NTH = depthwise(inside.transpose(1, 2)).transpose(1, 2)
+            mixed_NTH = convolve_depthwise(inside, depthwise)
             x_NTH = x_NTH + self.dropout(torch.relu(pointwise(mixed_NTH)))
         return x_NTH
+
+
+def convolve_depthwise(x_NTH: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """Return a depthwise convolution over T, with the same bits, [N, T, H].
+
+    [N, T, H] is an image of height 1 whose channels come last in memory: nothing is transposed, which
+    halves the time of both ways on a CPU.
+    """
+    image_NH1T = x_NTH[:, None].permute(0, 3, 1, 2)
+    weight_H11K, (padding,) = convolution.weight[:, :, None], convolution.padding
+    mixed_NH1T = F.conv2d(
+        image_NH1T, weight_H11K, padding=(0, int(padding)), groups=convolution.groups
+    )
+    return mixed_NH1T.permute(0, 2, 3, 1)[:, 0]
 
 
 class SelfAttention(nn.Module):
@@ -119,8 +133,12 @@ def attend(
     )
     keys_N11L = mask_NL[:, None, None, :]
     if dropout.training:  # torch's fused attention draws its dropout the dear way
-        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-        mixed: Tensor = dropout(masked_softmax(scores, keys_N11L, dim=-1)) @ value
+        scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-2, -1)
+        # added in place: masked_fill takes ten times as long, once each way
+        scores += torch.zeros_like(keys_N11L, dtype=scores.dtype).masked_fill(
+            ~keys_N11L, -torch.inf
+        )
+        mixed: Tensor = dropout(torch.softmax(scores, dim=-1)) @ value
     else:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=keys_N11L)
     return mixed.transpose(1, 2).flatten(2)
