@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.costs import read_costs
 from pipeline.page import Cell, mean_cell, number_table, paragraph, section, several
+from pipeline.provenance import cache_of
 from pipeline.subjects import Subject
 from student.network import Network
 
@@ -98,15 +99,10 @@ def _caches(subjects: Sequence[Subject]) -> list[Path]:
     found: dict[Path, None] = {}
     for subject in subjects:
         for one in subject.at_hand:
-            path = _cache_of(one.folder) if subject.kind == "student" and one.folder else None
+            path = cache_of(one.folder) if subject.kind == "student" and one.folder else None
             if path is not None:
                 found[path] = None
     return list(found)
-
-
-def _cache_of(run: Path) -> Path | None:
-    cost = read_costs(run).get("distill")
-    return None if cost is None else Path(run.parent / cost["cache"]).resolve()
 
 
 def _saving(subjects: Sequence[Subject]) -> str:
@@ -114,7 +110,7 @@ def _saving(subjects: Sequence[Subject]) -> str:
     live_s, forwards, students, used = 0.0, 0, 0, dict[Path, float]()
     for subject in subjects:
         for one in subject.at_hand:
-            cache = _cache_of(one.folder) if subject.kind == "student" and one.folder else None
+            cache = cache_of(one.folder) if subject.kind == "student" and one.folder else None
             built = read_costs(cache).get("cache") if cache else None
             if cache is None or not built or not built["rows"] or not one.folder:
                 continue

@@ -1,5 +1,6 @@
 """Train one student on the cached logits of its teachers; nothing of a teacher runs."""
 
+import logging
 from pathlib import Path
 
 from stores.cache import open_cache
@@ -7,9 +8,11 @@ from stores.cachechecks import check_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.fingerprints import SHORT, digest
-from stores.models import is_finished
+from stores.models import is_finished, read_facts
 from student.recipe import Recipe, backbone_version, recipe_json
 from student.views import VERSION
+
+log = logging.getLogger("refkd")
 
 
 def distill(
@@ -39,6 +42,12 @@ def distill(
     }
     folder = runs / digest(inputs)[:SHORT]
     if is_finished(folder, inputs):
+        learned_from = read_facts(folder)[0].get("cache_seal", logits.seal)
+        if learned_from != logits.seal:
+            log.warning(
+                "%s learned from the same cache made elsewhere: its seal was %s, now %s",
+                *(folder, learned_from[:SHORT], logits.seal[:SHORT]),
+            )
         return folder
     runs.mkdir(parents=True, exist_ok=True)
 

@@ -44,14 +44,19 @@ def evaluate(
         _check_ids(dataset, chosen)
     fitted = fit_spans(dataset.pairs["train"]) if dataset.pairs.get("train") else {}
     found = {split: _split_scores(asked, dataset, split, fitted, device=device) for split in chosen}
-    if predictions is not None:
-        write_predictions(predictions, [row for _, rows in found.values() for row in rows])
-    moved = MovedSplit(dataset) if VAL in chosen else None
-    return {
-        "model": str(model),
+    origin = {
         "seal": asked.seal,
         "data": dataset.seal,
         "cache": asked.facts.get("cache"),
+        "cache_seal": asked.facts.get("cache_seal"),
+    }
+    if predictions is not None:
+        every = [row for _, rows in found.values() for row in rows]
+        write_predictions(predictions, every, origin=origin)
+    moved = MovedSplit(dataset) if VAL in chosen else None
+    return {
+        "model": str(model),
+        **origin,
         "simulated": dataset.simulated,
         "splits": {split: scores for split, (scores, _) in found.items()},
         **({} if moved is None else {MOVED: _moved_scores(asked, moved, fitted, device=device)}),

@@ -6,7 +6,7 @@ its log (with times) in `<name>.log`, and in the end what it cost in `<name>.cos
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ def fit(
     facts: Callable[[], dict[str, Any]],
     task: Callable[[], Task[Batch]],
     folds: Sequence[Callable[[], Task[Batch]]] = (),
+    origin: Mapping[str, str] | None = None,
     device: str,
     threads: int | None,
 ) -> Path:
@@ -43,8 +44,9 @@ def fit(
 
     `name` stands before its notices; `inputs` identify the model; `work` is noted beside what it
     cost; `facts`, `task` and `folds` are called only if there is work to do. `folds` are tasks that
-    are trained first, each as the task is, to weights that stand beside those of the task. A run
-    that goes on keeps the number of threads it began with, so that its bits stay the same.
+    are trained first, each as the task is, to weights that stand beside those of the task.
+    `origin` are the digests of what is learned from, which checkpoints carry. A run that goes on
+    keeps the number of threads it began with, so that its bits stay the same.
     """
     with locked(folder.with_name(f".{folder.name}.lock"), wait=False) as mine:
         if not mine:
@@ -58,7 +60,9 @@ def fit(
 
         def trained(task: Callable[[], Task[Batch]], checkpoint: str, name: str) -> Progress:
             path, threads = building / checkpoint, how["threads"]
-            return train(task(), recipe, path, device=device, threads=threads, name=name)
+            return train(
+                task(), recipe, path, device=device, threads=threads, name=name, origin=origin
+            )
 
         with (
             _logged(folder.with_name(f"{folder.name}.log")),

@@ -12,6 +12,7 @@ from pipeline.curves import teaching_section, training_section
 from pipeline.evidence import calibration_section, differences, scores_section, warmup_section
 from pipeline.examples import Logits, examples_section
 from pipeline.page import document, facts_table, paragraph, section
+from pipeline.provenance import check_member, shown_seals
 from pipeline.scoring import score_subjects, split_floors
 from pipeline.subjects import Subject, find_subjects
 from stores.dataset import DataSet, open_dataset
@@ -43,11 +44,14 @@ def report(
     """Write the page `out` about run folders, or folders that hold them, and return it.
 
     Results of `refkd ablate` that lie in such folders are shown too, and spare asking their
-    models. Raises RefkdError if a folder holds no finished run, no run is a student, or the data
-    have nothing to score.
+    models. Raises RefkdError if a folder holds no finished run, no run is a student, the data have
+    nothing to score, or a run is of another cache than the one that lies where it learned.
     """
     dataset, device = open_dataset(data), resolve_device(device)
     subjects = find_subjects(runs, teachers or {}, dataset)
+    for subject in subjects:
+        for member in subject.at_hand if subject.kind == "student" else []:
+            check_member(member)
     splits = [split for split, pairs in dataset.pairs.items() if pairs and split != "train"]
     if not splits:
         raise RefkdError(f"{data} has no split but train; prepare it with val or test annotations")
@@ -133,6 +137,7 @@ def _inputs_section(data: DataSet, subjects: Sequence[Subject]) -> str:
     models = {
         subject.name: {
             "seed": [seed for member in subject.members for seed in member.seeds],
+            **shown_seals(one.folder for one in subject.at_hand if one.folder),
             **_model_facts(subject.at_hand[0].facts),
         }
         for subject in subjects

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stores.annotations import Pair, read_pairs
-from stores.predictions import Prediction, read_predictions
+from stores.predictions import Prediction, read_origin, read_predictions
 from student.floors import floors
 from student.metrics import scores
 
@@ -23,8 +23,11 @@ def score(
 
     Each pair's best-scored window answers it, as written; a pair without one is a miss.
     `missing`, `reversed` and `zero_length` count pairs, `unknown` counts predictions that belong
-    to no pair. The fitted floors need `train`, an annotation file.
+    to no pair. The fitted floors need `train`, an annotation file. `origin` holds the seals of the
+    model, its cache and its data, if `refkd evaluate` wrote the predictions; raises RefkdError if
+    they were changed since.
     """
+    origin = read_origin(predictions)
     predicted = read_predictions(predictions)
     pairs = read_pairs(annotations, "test")
     if not any(pair.id in predicted for pair in pairs):
@@ -51,6 +54,7 @@ def score(
         **found,
         **odd,
         "convention": convention,
+        "origin": origin,
         "floors": floors(train_pairs, pairs, convention=convention),
     }
 

@@ -91,6 +91,7 @@ def tutor(
         work={"rows": len(rows.ids), "cache": os.path.relpath(cache.folder, folder.parent)},
         facts=lambda: {**model_facts(data, shape), **provenance},
         task=task,
+        origin={"data": data.seal, "cache": cache.key, "cache_seal": cache.seal},
         device=device,
         threads=threads,
     )

@@ -1,12 +1,13 @@
 """Predicted windows as moment-detr style jsonl, one query a line.
 
 {"qid": id of the pair, "vid": video, "query": text, "pred_relevant_windows": [[start_s, end_s,
-score], ...]}; windows are in seconds and taken as written, reversed, empty or past the end.
+score], ...]}; windows are in seconds and taken as written, reversed, empty or past the end. Beside ours lies
+FILE.origin, JSON: the digest of the file, and the seals of model, cache and data set.
 """
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shown
@@ -15,7 +16,8 @@ from typing import Any
 from stores import fields
 from stores.errors import RefkdError
 from stores.fields import Fault
-from stores.files import write_atomic
+from stores.files import read_json, write_atomic, write_json
+from stores.fingerprints import bytes_digest, file_digest
 
 Scored = tuple[float, float, float]  # start_s, end_s, score
 
@@ -38,10 +40,12 @@ class Prediction:
         return start_s, end_s
 
 
-def write_predictions(path: Path, rows: Iterable[Prediction]) -> None:
+def write_predictions(
+    path: Path, rows: Iterable[Prediction], *, origin: Mapping[str, Any] | None = None
+) -> None:
     """Write predictions, a line each, in their order; read back they are the same numbers.
 
-    Raises RefkdError if two of them answer one qid.
+    `origin` tells what predicted them, from what; it goes into a file beside them. Raises RefkdError if two of them answer one qid.
     """
     lines: dict[str, str] = {}
     for row in rows:
@@ -58,7 +62,31 @@ def write_predictions(path: Path, rows: Iterable[Prediction]) -> None:
         }
         lines[row.qid] = json.dumps(value, ensure_ascii=False, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, "".join(f"{line}\n" for line in lines.values()).encode())
+    data = "".join(f"{line}\n" for line in lines.values()).encode()
+    origin_file(path).unlink(missing_ok=True)  # first: it is of the predictions that were here
+    write_atomic(path, data)
+    if origin is not None:
+        write_json(origin_file(path), {**origin, "predictions": bytes_digest(data)})
+
+
+def origin_file(path: Path) -> Path:
+    """Return where the origin of a file of predictions is told."""
+    return path.with_name(f"{path.name}.origin")
+
+
+def read_origin(path: Path) -> dict[str, Any] | None:
+    """Return what predicted a file of predictions, from what; None if that is not told.
+
+    Raises RefkdError if it is told of other predictions.
+    """
+    told = origin_file(path)
+    if not told.exists() or not path.is_file():
+        return None
+    repair = f"run `refkd evaluate --predictions {path}` again, or delete {told}"
+    origin = read_json(told, repair=repair)
+    if not isinstance(origin, dict) or origin.get("predictions") != file_digest(path):
+        raise RefkdError(f"{told} is about other predictions than those in {path}; {repair}")
+    return {name: value for name, value in origin.items() if name != "predictions"}
 
 
 def read_predictions(path: Path) -> dict[str, Prediction]:

@@ -8,7 +8,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,11 +63,19 @@ class Progress:
 
 
 def train(
-    task: Task[Batch], recipe: Recipe, checkpoint: Path, *, device: str, threads: int, name: str
+    task: Task[Batch],
+    recipe: Recipe,
+    checkpoint: Path,
+    *,
+    device: str,
+    threads: int,
+    name: str,
+    origin: Mapping[str, str] | None = None,
 ) -> Progress:
     """Train to the last epoch, from the checkpoint if there is one; return history and best weights.
 
-    Raises RefkdError if the loss stops being a number or the checkpoint is damaged.
+    `origin` are the digests of what is learned from. Raises RefkdError if the loss stops being a
+    number, or the checkpoint is damaged or was learned from something else.
     """
     began = time.monotonic()
     network = task.network.to(device)
@@ -75,7 +83,7 @@ def train(
         network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
     )
     mean = RunningMean(network, recipe.average) if recipe.average > 0 else None
-    progress = _resume(checkpoint, network, optimiser, mean, device=device)
+    progress = _resume(checkpoint, network, optimiser, mean, device=device, origin=origin)
     began -= progress.seconds
     num_steps = recipe.epochs * task.num_batches
     with (
@@ -111,7 +119,7 @@ def train(
                     progress.best_epoch = epoch + 1
                     progress.best_weights = {k: v.clone() for k, v in network.state_dict().items()}
             progress.seconds = time.monotonic() - began
-            save_checkpoint(checkpoint, _state(progress, network, optimiser, mean))
+            save_checkpoint(checkpoint, _state(progress, network, optimiser, mean), origin=origin)
             bar.clear()
             told = {"epochs_done": epoch + 1}  # for whoever shows the progress of many runs
             log.info("%s %s", name, describe_epoch(entry, recipe.epochs), extra=told)
@@ -194,9 +202,10 @@ def _resume(
     mean: RunningMean | None,
     *,
     device: str,
+    origin: Mapping[str, str] | None,
 ) -> Progress:
     """Put network, optimiser and mean back to the last checkpoint; return the progress made by then."""
-    state = load_checkpoint(checkpoint, device=device)
+    state = load_checkpoint(checkpoint, device=device, origin=origin)
     if state is None:
         return Progress()
     network.load_state_dict(state["network"])

@@ -16,6 +16,25 @@ def test_what_was_saved_comes_back(tmp_path):
     assert found["history"] == [{"epoch": 1, "val": None}]
 
 
+def test_another_origin_is_refused(tmp_path):
+    """A checkpoint tells what it was learned from; with another cache it is refused, which is named."""
+    path = tmp_path / "half" / "checkpoint"
+    path.parent.mkdir()
+    save_checkpoint(path, {"history": []}, origin={"cache_seal": "aa", "data": "d"})
+
+    same = load_checkpoint(path, device="cpu", origin={"cache_seal": "aa", "data": "d"})
+    assert same == {"history": []}
+    with pytest.raises(
+        RefkdError,
+        match=r"learned from something else: cache_seal \(was aa, now bb\); give what .*delete .*half",
+    ):
+        load_checkpoint(path, device="cpu", origin={"cache_seal": "bb", "data": "d"})
+    with pytest.raises(
+        RefkdError, match=r"cache_seal \(was aa, now null\); data \(was d, now null"
+    ):
+        load_checkpoint(path, device="cpu")
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_damage_is_found(tmp_path, damage):
     """A flipped bit or a missing end is refused with the command that helps, before torch reads it."""
