@@ -21,7 +21,7 @@ MODEL ?= $(shell cat $(RUNS)/.last)
 
 .NOTPARALLEL: # each stage reads what the one before it wrote
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect teach cache weigh verify distill ablate evaluate predict score report bench experiments
+.PHONY: help setup demo test test-slow check lint types coverage prepare simulate inspect caches teach cache weigh verify distill ablate evaluate predict score report bench experiments
 
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
@@ -70,6 +70,9 @@ simulate: setup ## A data set with simulated features in DATA=
 
 inspect: setup ## Say what IT= holds
 	$(REFKD) inspect $(IT) $(INSPECT_ARGS)
+
+caches: setup ## List the caches in CACHES= and which of RUNS= used them (CACHES_ARGS=--prune deletes)
+	$(REFKD) caches $(CACHES) $(if $(wildcard $(RUNS)),--runs $(RUNS)) $(CACHES_ARGS)
 
 teach: setup ## Train both teachers on DATA= into TEACHERS=
 	$(REFKD) teach $(DATA) $(TEACHERS)/id --bias id $(TEACH_ARGS) && $(REFKD) teach $(DATA) $(TEACHERS)/ood --bias ood $(TEACH_ARGS)

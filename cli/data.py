@@ -7,6 +7,7 @@ import click
 
 from cli.options import CACHE, PATH, json_option, named
 from cli.printing import show
+from stores.errors import RefkdError
 
 
 @click.command()
@@ -135,3 +136,46 @@ def inspect(path: Path, *, as_json: bool) -> None:
 
     facts: dict[str, Any] = stage(path)
     show(facts, listing(facts), as_json=as_json)
+
+
+@click.command()
+@click.argument("folder", type=PATH)
+@click.option(
+    "--runs",
+    type=PATH,
+    multiple=True,
+    metavar="DIR",
+    help="Where runs or results of `refkd ablate` lie, at any depth. Repeatable.",
+)
+@click.option("--prune", is_flag=True, help="Delete what no run used, after asking.")
+@click.option("--no-runs", is_flag=True, help="With --prune: there are no runs, all may go.")
+@click.option("--unfinished", is_flag=True, help="With --prune: half-built work may go, too.")
+@click.option("--yes", is_flag=True, help="With --prune: do not ask.")
+@json_option
+def caches(
+    folder: Path,
+    *,
+    runs: tuple[Path, ...],
+    prune: bool,
+    no_runs: bool,
+    unfinished: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """List the caches below a folder: size, age, teachers, and the runs that used each."""
+    from pipeline.caches import caches as stage
+    from pipeline.caches import caches_text
+    from pipeline.pruning import find_prunable
+    from pipeline.pruning import prune as delete
+
+    if not prune:
+        if no_runs or unfinished or yes:
+            raise RefkdError("--no-runs, --unfinished and --yes say how to prune; add --prune")
+        found = stage(folder, runs=runs)
+        show(found, caches_text(found), as_json=as_json)
+        return
+    prunable = find_prunable(folder, runs=runs, no_runs=no_runs, unfinished=unfinished)
+    click.echo(str(prunable), err=as_json)
+    wanted = yes or (bool(prunable.doomed) and click.confirm("Delete these?", err=True))
+    gone = delete(prunable) if wanted else []
+    show({**prunable.told(), "deleted": gone}, f"{len(gone)} deleted", as_json=as_json)

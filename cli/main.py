@@ -81,6 +81,7 @@ for command in (
     data.prepare,
     data.simulate,
     data.inspect,
+    data.caches,
     teachers.teach,
     teachers.cache,
     teachers.weigh,

@@ -1,0 +1,347 @@
+"""Caches below a folder: what they take, who used them, and deleting those that nobody did."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from planned import Ask, all_bytes, build, make_plan
+
+from cli.main import refkd
+from pipeline.caches import caches, caches_text
+from pipeline.pruning import find_prunable, prune
+from pipeline.uses import find_uses
+from stores.building import BUILDING
+from stores.cache import open_cache
+from stores.errors import RefkdError
+from stores.files import locked, seal_folder
+from stores.models import FORMAT as MODEL
+
+ONE, BOTH, OTHER = make_plan(("id",)), make_plan(), make_plan(("id",), dtype="float16")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built") / "out"
+    for plan in (ONE, BOTH, OTHER):
+        build(folder, plan)
+    return folder
+
+
+@pytest.fixture
+def out(built, tmp_path):
+    """A folder of three caches, two of which share the files of teacher id."""
+    subprocess.run(["cp", "-a", built, tmp_path / "out"], check=True)  # names of one file stay so
+    return tmp_path / "out"
+
+
+def place(out, plan):
+    return out / plan.key[:16]
+
+
+def add_run(folder, key, *, kind="student"):
+    """A sealed model folder that says which cache it used, if any."""
+    folder.mkdir(parents=True)
+    seal_folder(folder, {"format": MODEL, "kind": kind, **({"cache": key} if key else {})})
+    return folder
+
+
+def stop(out, plan):
+    """Leave a build half done."""
+    with pytest.raises(RefkdError):
+        build(out, plan, Ask(trouble={("id", 64): "nan"}))
+    return out / BUILDING / plan.key[:16]
+
+
+def size(folder):
+    return sum(map(len, all_bytes(folder).values()))
+
+
+def call(*arguments, answer=""):
+    return CliRunner().invoke(refkd, [str(word) for word in arguments], input=answer)
+
+
+def listed(out):
+    return {Path(one["folder"]).name for one in caches(out)["caches"]}
+
+
+def test_sizes(out):
+    """A file of two caches counts in each, and once in the sum: what `du` would say."""
+    found = caches(out)
+    sizes = {Path(one["folder"]).name: one["bytes"] for one in found["caches"]}
+    shared = {Path(one["folder"]).name: one["shared bytes"] for one in found["caches"]}
+    chunks = 10 * (32 * 2 * 8 * 4 + 4)
+
+    assert sizes == {
+        folder.name: size(folder) for folder in (place(out, p) for p in (ONE, BOTH, OTHER))
+    }
+    assert shared == {
+        place(out, ONE).name: chunks,
+        place(out, BOTH).name: chunks,
+        place(out, OTHER).name: 0,
+    }
+    assert found["bytes"] == sum(sizes.values()) - chunks
+
+
+def test_facts(out):
+    """Teachers, rows, splits and form of each cache, as its manifest tells."""
+    found = {Path(one["folder"]).name: one for one in caches(out)["caches"]}[place(out, BOTH).name]
+    opened = open_cache(place(out, BOTH))
+
+    assert (found["key"], found["seal"]) == (opened.key, opened.seal)
+    assert (found["teachers"], found["rows"], found["views"]) == (["id", "ood"], 300, 0)
+    assert (found["splits"], found["dtype"], found["codec"]) == (["train", "val"], "float32", "raw")
+    assert found["weighed"] is False
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_age(out):
+    """The age is that of the seal, told in its largest unit."""
+    seal = place(out, ONE) / "manifest.sha256"
+    before = seal.stat().st_mtime - 3 * 86_400
+    os.utime(seal, (before, before))
+    ages = {Path(one["folder"]).name: one["age"] for one in caches(out)["caches"]}
+
+    assert ages[place(out, ONE).name] == "3 days"
+    assert ages[place(out, BOTH).name].endswith(("seconds", "minutes"))
+
+
+def test_below(out, tmp_path):
+    """Caches are found at any depth, and nothing else is taken for one."""
+    add_run(tmp_path / "runs" / "x", ONE.key)
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    place(out, ONE).rename(tmp_path / "deep" / "er" / "mine")
+
+    assert listed(tmp_path) == {"mine", place(out, BOTH).name, place(out, OTHER).name}
+
+
+def test_damaged_manifest(out):
+    """A cache whose manifest is damaged is listed with its trouble."""
+    (place(out, ONE) / "manifest.json").write_text("{}")
+    (one,) = [one for one in caches(out)["caches"] if "trouble" in one]
+
+    assert one["folder"] == str(place(out, ONE))
+    assert "is damaged: its digest is not the one in manifest.sha256" in one["trouble"]
+    assert "is damaged" in caches_text(caches(out))
+
+
+def test_unfinished(out):
+    """Half-built work is listed apart, with its size."""
+    folder = stop(out, make_plan(("id",), codec="zstd"))
+    (found,) = caches(out)["unfinished"]
+
+    assert (found["folder"], found["bytes"]) == (str(folder), size(folder))
+
+
+def test_runs(out, tmp_path):
+    """Finished runs, killed ones and results at any depth name the cache that they used."""
+    runs = tmp_path / "runs"
+    add_run(runs / "deep" / "a", ONE.key)
+    add_run(runs / "teacher", None, kind="teacher")
+    (runs / ".b.building").mkdir()
+    (runs / ".b.building" / "begun.json").write_text(json.dumps({"inputs": {"cache": BOTH.key}}))
+    (runs / "results").mkdir()
+    told = {"format": "refkd-result", "seals": {"cache_key": OTHER.key}}
+    (runs / "results" / "c.json").write_text(json.dumps(told))
+    (runs / "results" / "other.json").write_text("[1]")
+    found = caches(out, runs=[runs, runs / "deep"])
+    used = {Path(one["folder"]).name: one["runs"] for one in found["caches"]}
+
+    assert used == {
+        place(out, ONE).name: [str(runs / "deep" / "a")],
+        place(out, BOTH).name: [str(runs / ".b.building")],
+        place(out, OTHER).name: [str(runs / "results" / "c.json")],
+    }
+    assert found["runs looked at"] == 4
+    assert "  used by " + str(runs / "deep" / "a") in caches_text(found).splitlines()
+
+
+def test_a_real_run(runs_folder, cache_folder, data_folder):
+    """Runs that `distill` wrote are found by the cache that they learned from."""
+    (found,) = caches(cache_folder.parent, runs=[runs_folder])["caches"]
+
+    assert len(found["runs"]) == 3
+    assert found["weighed"] is True
+
+
+def test_nothing_there(tmp_path):
+    """A folder that is not there is an error, an empty one is empty, and so is one of other things."""
+    with pytest.raises(
+        RefkdError, match=r"no folder at .*/none; give the one that `refkd cache` wrote"
+    ):
+        caches(tmp_path / "none")
+    with pytest.raises(RefkdError, match=r"no folder of runs at .*/none"):
+        find_uses([tmp_path / "none"])
+
+    assert caches(tmp_path)["caches"] == []
+
+
+def prunable(out, runs, **how):
+    return find_prunable(out, runs=[runs], **how)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A folder of one run, which used the cache of one teacher."""
+    add_run(tmp_path / "runs" / "a", ONE.key)
+    return tmp_path / "runs"
+
+
+def test_prune(out, runs):
+    """What no run used is deleted with its notes; what shares files with it stays whole."""
+    place(out, BOTH).with_name(f"{place(out, BOTH).name}.cost").write_text("{}")
+    found = prunable(out, runs)
+    free = size(place(out, BOTH)) + size(place(out, OTHER)) - 10 * (32 * 2 * 8 * 4 + 4)
+
+    assert found.freed == free
+    assert found.kept == {str(place(out, ONE)): f"used by {runs / 'a'}"}
+    assert sorted(prune(found)) == sorted(str(place(out, plan)) for plan in (BOTH, OTHER))
+    open_cache(place(out, ONE)).logits("id")
+    assert {path.name for path in out.iterdir()} == {
+        place(out, ONE).name,
+        f"{ONE.key[:16]}.cost",
+        BUILDING,
+    }
+    assert {path.suffix for path in (out / BUILDING).iterdir()} == {".lock"}
+
+
+def test_prune_frees_shared_files_with_their_last_name(out, runs):
+    """Where both caches go the bytes that they share are freed, once."""
+    (runs / "a" / "manifest.json").unlink()
+    (runs / "a" / "manifest.sha256").unlink()
+    add_run(runs / "b", OTHER.key)
+    before = caches(out)["bytes"]
+
+    assert prunable(out, runs).freed == before - size(place(out, OTHER))
+
+
+def test_prune_wants_runs(out, runs, tmp_path):
+    """Without runs nothing is deleted unless it is said that there are none."""
+    with pytest.raises(RefkdError, match="give --runs DIR for every folder of runs, or --no-runs"):
+        find_prunable(out, runs=[])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RefkdError, match=r"no run lies in .*empty; give the right --runs"):
+        prunable(out, tmp_path / "empty")
+    with pytest.raises(RefkdError, match="contradict"):
+        prunable(out, runs, no_runs=True)
+
+    assert len(find_prunable(out, runs=[], no_runs=True).doomed) == 3
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "begun.json", "results.json"])
+def test_prune_stops_at_a_run_that_cannot_be_read(name, out, runs):
+    """A damaged run may have used any cache: it is named, and nothing is deleted."""
+    (runs / "a" / name).write_text("{")
+    with pytest.raises(RefkdError, match=r"runs/a\S* may have used any cache and cannot be read"):
+        prunable(out, runs)
+
+
+@pytest.mark.parametrize("lock", ["", "-weights"])
+def test_prune_leaves_what_is_worked_on(lock, out, runs):
+    """A cache that is being built, repaired or weighed stays, and that is said."""
+    path = out / BUILDING / f"{BOTH.key[:16]}{lock}.lock"
+    with locked(path):
+        found = prunable(out, runs)
+
+    assert found.kept[str(place(out, BOTH))] == "is being worked on"
+    found = prunable(out, runs)
+    with locked(path):
+        assert prune(found) == [str(place(out, OTHER))]
+    assert place(out, BOTH).exists()
+
+
+def test_prune_leaves_what_is_used_by_now(out, runs):
+    """A run that began while the question was open keeps its cache."""
+    found = prunable(out, runs)
+    add_run(runs / "b", BOTH.key)
+
+    assert prune(found) == [str(place(out, OTHER))]
+
+
+def test_prune_and_half_built_work(out, runs):
+    """Half-built work stays unless asked for, and always while somebody is at it."""
+    folder = stop(out, make_plan(("id",), codec="zstd"))
+    assert prunable(out, runs).kept[str(folder)].startswith("is unfinished")
+    with locked(folder.with_suffix(".lock")):
+        assert str(folder) in prunable(out, runs, unfinished=True).kept
+
+    assert str(folder) in prune(prunable(out, runs, unfinished=True))
+    assert not folder.exists()
+
+
+def test_prune_leaves_what_it_cannot_read(out, runs):
+    """A cache with a damaged manifest is left for somebody to look at."""
+    (place(out, BOTH) / "manifest.json").write_text("{}")
+
+    assert "nobody knows" in prunable(out, runs).kept[str(place(out, BOTH))]
+
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.pruning import find_prunable, prune
+left = [int(sys.argv[3])]
+def counted(change):
+    def call(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return change(*args, **kwargs)
+    return call
+found = find_prunable(Path(sys.argv[1]), runs=[Path(sys.argv[2])])
+for name in ("replace", "rename", "unlink", "rmdir", "fsync"):
+    setattr(os, name, counted(getattr(os, name)))
+prune(found)
+"""
+
+
+@pytest.mark.parametrize("point", [1, 2, 3, 5, 20])
+def test_a_killed_prune_leaves_nothing_that_looks_whole(point, out, runs, tmp_path):
+    """Killed at any change of the disk, every cache is there whole or not at all, and pruning goes on."""
+    whole = {plan.key[:16]: all_bytes(place(out, plan)) for plan in (ONE, BOTH, OTHER)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, out, runs, str(point)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        check=False,
+    )
+
+    assert done.returncode == -signal.SIGKILL
+    for name in listed(out):
+        assert all_bytes(out / name) == whole[name]
+    prune(prunable(out, runs))
+    assert listed(out) == {ONE.key[:16]}
+    assert {path.suffix for path in (out / BUILDING).iterdir()} == {".lock"}
+
+
+def test_the_command_asks(out, runs):
+    """`caches --prune` shows what would go and what that frees, and a no deletes nothing."""
+    asked = call("caches", out, "--runs", runs, "--prune", answer="n\n")
+
+    assert asked.exit_code == 0
+    assert f"delete  {place(out, BOTH)}" in asked.stdout
+    assert f"keep    {place(out, ONE)}  used by {runs / 'a'}" in asked.stdout
+    freed = size(place(out, BOTH)) + size(place(out, OTHER)) - 10 * (32 * 2 * 8 * 4 + 4)
+    assert f"2 to delete, which frees {freed / 1024:.1f} KiB" in asked.stdout
+    assert asked.stdout.endswith("0 deleted\n")
+    assert len(listed(out)) == 3
+    assert call("caches", out, "--runs", runs, "--prune", answer="y\n").stdout.endswith(
+        "2 deleted\n"
+    )
+    assert listed(out) == {ONE.key[:16]}
+
+
+def test_the_command_for_scripts(out, runs):
+    """--yes asks nothing, --json tells what went; without --prune those options are refused."""
+    done = call("caches", out, "--runs", runs, "--prune", "--yes", "--json")
+    found = json.loads(done.stdout.splitlines()[-1])
+
+    assert sorted(found["deleted"]) == sorted(found["delete"])
+    assert len(found["deleted"]) == 2
+    assert found["bytes freed"] > 0
+    assert "add --prune" in call("caches", out, "--yes").stderr
+    assert json.loads(call("caches", out, "--json").stdout)["runs looked at"] is None
+    assert "1 caches; files with several names are counted once" in call("caches", out).stdout
