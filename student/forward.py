@@ -182,7 +182,8 @@ def block_logits(
     with intra_op_threads(1), reproducible(device), autocast:
         for first, then in pairwise([*firsts, hi]):
             inputs = reader.read(first, then=then)
-            block = network(inputs).logits_NBT.float().masked_fill(~inputs.clips_NT[:, None], 0.0)
+            said_NBT = network(inputs, side=False).logits_NBT
+            block = said_NBT.float().masked_fill(~inputs.clips_NT[:, None], 0.0)
             place = slice(first - lo, min(first + size, hi) - lo)
             logits_NBT[place].copy_(block[: place.stop - place.start], non_blocking=True)
     if device != "cpu":

@@ -95,12 +95,15 @@ class Network(nn.Module):
         self.mean_D.copy_(torch.from_numpy(np.array(stats_2D[0])))
         self.deviation_D.copy_(torch.from_numpy(np.array(stats_2D[1])))
 
-    def forward(self, inputs: Inputs) -> Outputs:
+    def forward(self, inputs: Inputs, *, side: bool = True) -> Outputs:
+        """Return what the network says of a batch; `side` false leaves its side branches out."""
         features_NTD = (inputs.features_NTD - self.mean_D) / self.deviation_D
         inputs = inputs._replace(features_NTD=features_NTD * inputs.clips_NT[..., None])
         encoded = self.backbone(inputs, self.embed(inputs))
         logits_NBT = self.predict(encoded.blended_NTH, inputs.clips_NT)
-        with torch.random.fork_rng(enabled=self.training and len(self.side) > 0):
+        if not side or not len(self.side):
+            return Outputs(logits_NBT, encoded, None)
+        with torch.random.fork_rng(enabled=self.training):
             # what side branches draw must not move the masks of the rest
-            side = [branch(encoded.blended_NTH, inputs.clips_NT) for branch in self.side]
-        return Outputs(logits_NBT, encoded, torch.stack(side, dim=1) if side else None)
+            answers = [branch(encoded.blended_NTH, inputs.clips_NT) for branch in self.side]
+        return Outputs(logits_NBT, encoded, torch.stack(answers, dim=1))

@@ -26,6 +26,19 @@ def test_logits_do_not_depend_on_who_asks(data, network):
     np.testing.assert_array_equal(later, whole[32:70])
 
 
+def test_side_branches_are_not_asked(data):
+    """Who asks for logits pays for none of a student's side branches, and gets the same bits."""
+    rows, shape = data.rows("val"), network_shape(data, Recipe(hidden=16))
+    student = Network(shape, seed=1, teachers=("id", "ood")).eval()
+    asked = []
+    for branch in student.side:
+        branch.register_forward_hook(lambda *_: asked.append(1))
+
+    alone = model_logits(Network(shape, seed=1).eval(), data, rows, 0, 5)
+    np.testing.assert_array_equal(model_logits(student, data, rows, 0, 5), alone)
+    assert not asked
+
+
 def test_padded_clips_hold_zeros(tmp_path, word_file, data_folder):
     """On the cap grid, logits past a video's last clip are 0, those before are not."""
     from stores.dataset import open_dataset
