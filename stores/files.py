@@ -1,5 +1,6 @@
 """Writing so that a reader never sees half a file, and locks that die with their process."""
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ from stores.fingerprints import bytes_digest, canonical_json, file_digest
 
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 SYNCING = 8  # files pushed to the disk at once: it takes many in one go, 15 times as fast
 
 
@@ -65,7 +67,8 @@ def read_json(path: Path, *, repair: str) -> Any:
 def locked(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
     """Hold the kernel's lock on a file, alone or with others who share it; yield whether it was had.
 
-    The lock goes with the process, however it dies, so a left-over lock file means nothing.
+    The lock goes with the process, however it dies, so a left-over lock file means nothing. Where the
+    file system knows no locks, who would share one goes on without.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -75,6 +78,9 @@ def locked(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[b
         except BlockingIOError:
             yield False
             return
+        except OSError as error:
+            if not shared or error.errno not in NO_LOCKS:
+                raise
         yield True
 
 

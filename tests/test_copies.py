@@ -22,7 +22,8 @@ from pipeline.weigh import weigh
 from stores.cache import open_cache
 from stores.copies import local_cache
 from stores.errors import RefkdError
-from stores.weights import open_weights, write_weights
+from stores.labels import Labels
+from stores.weights import open_weights, weighed_chunk, write_weights
 
 PLAN = make_plan()
 CHUNK = "teachers/ood/logits/c/3/0/0"
@@ -219,8 +220,9 @@ def test_two_at_once(built, site, caplog):
 def other_weights(folder):
     """Weigh a cache otherwise: other cross-entropies, another seal."""
     cache = open_cache(folder)
+    labels = Labels(cache)
     chunks = (
-        (name, chunk, np.ones((hi - lo, 2), np.float32))
+        weighed_chunk(cache, labels, name, chunk, np.ones((hi - lo, 2), np.float32))
         for name in cache.arrays
         for chunk in range(cache.layout.num_chunks)
         for lo, hi in [cache.layout.span(chunk)]

@@ -1,5 +1,6 @@
 """Parts of a cache on machines that share a folder: the bytes of one machine, whoever dies or repeats."""
 
+import errno
 import logging
 import os
 import signal
@@ -252,6 +253,25 @@ def test_plain_build_waits_for_parts(whole, tmp_path, caplog):
     assert f"another process is building {folder}; waiting for it" in caplog.messages
     assert len(ask.asked()) == 10
     assert all_bytes(folder) == whole
+
+
+def test_no_locks(whole, tmp_path, monkeypatch):
+    """On a file system that knows no locks parts go on without; what else fails is told."""
+
+    def no_locks(number):
+        def flock(file, kind):
+            raise OSError(number, os.strerror(number))
+
+        return flock
+
+    monkeypatch.setattr("fcntl.flock", no_locks(errno.ENOLCK))
+    for part in ("1/2", "2/2"):
+        folder = do_part(tmp_path / "out", part)
+    assert all_bytes(folder) == whole
+
+    monkeypatch.setattr("fcntl.flock", no_locks(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        do_part(tmp_path / "other", "1/2")
 
 
 def test_siblings_are_linked_by_parts(tmp_path):
