@@ -7,16 +7,18 @@ import sys
 
 import pytest
 from conftest import make_dataset
-from planned import CPU, Ask, all_bytes, build, make_plan
+from planned import BLOCK_ROWS, CPU, Ask, all_bytes, build, make_plan
 from untrained import save_teacher
 
 from pipeline.cache import cache, plan
 from pipeline.cacheplan import foresee
 from pipeline.costs import read_costs
+from pipeline.filling import fill
 from stores.building import BUILDING, cache_folder
 from stores.codecs import CODECS
 from stores.errors import RefkdError
 from stores.fingerprints import digest
+from stores.parts import parse_part
 
 BYTES, TO_WRITE = "bytes of the cache, at most", "bytes to write, at most"
 
@@ -108,6 +110,14 @@ def test_half_built_elsewhere(tmp_path):
 
     assert counts(found) == {"id": (10, 0, 7, 3), "ood": (10, 0, 8, 2)}
     assert found["arrays"]["id"]["why"] == "half-built elsewhere: torch (was 2, now 3)"
+
+
+def test_parts(tmp_path):
+    """What one part of two has done is a hit, whichever journal tells of it."""
+    how = {"block_rows": BLOCK_ROWS, "workers": 1, "part": parse_part("1/2")}
+    fill(tmp_path, make_plan(), Ask(), CPU, **how)
+
+    assert counts(told(tmp_path, make_plan())) == {"id": (10, 5, 5, 0), "ood": (10, 5, 5, 0)}
 
 
 def test_a_torn_journal_is_left_alone(tmp_path):

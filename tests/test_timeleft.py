@@ -46,10 +46,10 @@ def test_arrays_take_turns():
 
 
 def test_the_first_unit_gives_a_range():
-    """After one unit of 2 s of three: 2 units at 0.3 to 1.3 of its pace, and a second for the seal."""
+    """After one unit of 2 s of three: 2 units at 0.3 to 1.3 of its pace, and 2 s for the seal."""
     low_s, high_s, _ = ranges(make_units({"id": 3}), [2.0, 1.0, 1.0])[0]
 
-    np.testing.assert_allclose([low_s, high_s], [2 * 0.3 * 2.0, 2 * 1.3 * 2.0 + 1.0])
+    np.testing.assert_allclose([low_s, high_s], [2 * 0.3 * 2.0, 2 * 1.3 * 2.0 + 2.0])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -91,14 +91,14 @@ def test_a_short_last_unit_counts_by_its_rows():
     units = [*make_units({"id": 3}, rows=100), Unit("id", 300, 310, (3,), [], np.ones(10))]
     found = ranges(units, [1.0, 1.0, 1.0, 0.1])
 
-    assert found[2, 0] <= 0.1 <= found[2, 1] <= 0.2 + 1.0
+    assert found[2, 0] <= 0.1 <= found[2, 1] <= 0.2 + 2.0
 
 
 def test_nothing_left():
     """After the last unit there is nothing left but the seal."""
     found = ranges(make_units({"id": 2}), [1.0, 1.0])
 
-    assert found[-1].tolist() == [0.0, 1.0, 0.0]
+    assert found[-1].tolist() == [0.0, 2.0, 0.0]
 
 
 def test_words():
@@ -109,4 +109,4 @@ def test_words():
     now[0] = 100.0
     left.take(units[0])
 
-    assert str(left) == "0:30-2:11 left"
+    assert str(left) == "0:30-2:12 left"
