@@ -23,7 +23,7 @@ from stores.seeds import seed_of
 from student.averaging import RunningMean
 from student.batches import prefetch
 from student.checkpoint import load_checkpoint, save_checkpoint
-from student.forward import intra_op_threads
+from student.forward import intra_op_threads, reproducible
 from student.network import Network
 from student.observations import Spread
 from student.recipe import SELECTIONS, Recipe
@@ -88,6 +88,7 @@ def train(
     num_steps = recipe.epochs * task.num_batches
     with (
         intra_op_threads(threads),
+        reproducible(device),
         tqdm(total=num_steps, desc=name, unit="step", file=sys.stderr, dynamic_ncols=True) as bar,
     ):
         bar.update(len(progress.history) * task.num_batches)
