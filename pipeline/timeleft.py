@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 from stores.units import Unit
 
-UNSEEN = (0.5, 1.8)  # pace of an array that was not heard of, as a part of the others' extremes
+UNSEEN = (0.4, 2.5)  # pace of an array that was not heard of, as a part of the others' extremes
 FIRST = (0.3, 1.3)  # pace of an array after its first unit, as a part of that unit's
 DRIFT = 0.1  # by which share all that is left may be faster or slower than what was
 EXPECTED, WEIGHT = 0.1, 3  # spread of units before any is seen, and how many units that counts for
