@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from stores.arraynames import array_parts, chunk_of, logits_name, spoken
 from stores.cachekeys import FORMAT_VERSION
@@ -27,7 +26,9 @@ from stores.files import MANIFEST, read_seal
 from stores.fingerprints import SHORT, bytes_digest
 from stores.rowarrays import RowArray
 from stores.samples import decode_ids, sample_specs
-from stores.verified import open_group
+
+if TYPE_CHECKING:  # it takes a while to import, and most readers need none of it
+    import zarr
 
 FORMAT = "refkd-cache"
 BUILDING = ".building"  # folder beside the caches for work that is not finished
@@ -83,8 +84,10 @@ class Cache:
         )
 
     @cached_property
-    def group(self) -> zarr.Group:
+    def group(self) -> "zarr.Group":
         """The cache as a Zarr group, for any reader of Zarr; it reads checked bytes only."""
+        from stores.verified import open_group
+
         return open_group(self.folder, self.manifest["files"], self.read)
 
     @cached_property

@@ -8,28 +8,19 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numcodecs
 from numcodecs.checksum32 import CRC32C
-from zarr.abc.codec import BytesBytesCodec
-from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
-from zarr.codecs.numcodecs import LZ4, Shuffle
 
 from stores.errors import RefkdError
 
+if TYPE_CHECKING:  # zarr takes a while to import, and whoever only reads needs none of it
+    from zarr.abc.codec import BytesBytesCodec
+
 CHECKSUM_BYTES = 4
-_COMPRESSORS: dict[str, Callable[[int], list[BytesBytesCodec]]] = {  # from the bytes of one value
-    "raw": lambda size: [],
-    "zstd": lambda size: [ZstdCodec(level=1)],
-    "gzip": lambda size: [GzipCodec(level=1)],
-    "blosc": lambda size: [BloscCodec(typesize=size, cname="lz4", clevel=5, shuffle="shuffle")],
-    "shuffle-zstd": lambda size: [Shuffle(elementsize=size), ZstdCodec(level=1)],
-    "shuffle-lz4": lambda size: [Shuffle(elementsize=size), LZ4()],
-}
-_DECODERS: dict[
-    str, Callable[[int], list[Any]]
-] = {  # the same without zarr's event loop, last first
+# What undoes the codecs below, last first, without zarr's event loop; from the bytes of one value.
+_DECODERS: dict[str, Callable[[int], list[Any]]] = {
     "raw": lambda size: [],
     "zstd": lambda size: [numcodecs.Zstd()],
     "gzip": lambda size: [numcodecs.GZip()],
@@ -37,7 +28,7 @@ _DECODERS: dict[
     "shuffle-zstd": lambda size: [numcodecs.Zstd(), numcodecs.Shuffle(size)],
     "shuffle-lz4": lambda size: [numcodecs.LZ4(), numcodecs.Shuffle(size)],
 }
-CODECS = tuple(_COMPRESSORS)
+CODECS = tuple(_DECODERS)
 _FILTERS = threading.RLock()  # warning filters belong to the process, not to the thread
 
 
@@ -47,10 +38,21 @@ def check_codec(name: str) -> None:
         raise RefkdError(f"unknown codec {name}; choose one of {', '.join(CODECS)}")
 
 
-def codec_chain(name: str, size: int) -> list[BytesBytesCodec]:
+def codec_chain(name: str, size: int) -> "list[BytesBytesCodec]":
     """Return the codecs that follow `bytes` for values of `size` bytes, the last one a checksum."""
+    from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
+    from zarr.codecs.numcodecs import LZ4, Shuffle
+
+    compressors: dict[str, Callable[[], list[BytesBytesCodec]]] = {
+        "raw": list,
+        "zstd": lambda: [ZstdCodec(level=1)],
+        "gzip": lambda: [GzipCodec(level=1)],
+        "blosc": lambda: [BloscCodec(typesize=size, cname="lz4", clevel=5, shuffle="shuffle")],
+        "shuffle-zstd": lambda: [Shuffle(elementsize=size), ZstdCodec(level=1)],
+        "shuffle-lz4": lambda: [Shuffle(elementsize=size), LZ4()],
+    }
     with unspecified_codecs():
-        return [*_COMPRESSORS[name](size), Crc32cCodec()]
+        return [*compressors[name](), Crc32cCodec()]
 
 
 @contextmanager
@@ -70,6 +72,13 @@ def decode(name: str, size: int, data: bytes) -> memoryview:
     for codec in _DECODERS[name](size):
         values = codec.decode(values)
     return memoryview(values)
+
+
+def without_time(name: str, data: bytes) -> bytes:
+    """Return a chunk's file without the second of its making, which gzip writes into its head."""
+    if name != "gzip":
+        return data
+    return with_checksum(data[:4] + bytes(4) + data[8:-CHECKSUM_BYTES])
 
 
 def with_checksum(data: bytes) -> bytes:

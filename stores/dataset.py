@@ -17,9 +17,10 @@ Shapes: N pairs, V videos, R rows, T clips, D channels, L words, M types, W vect
 """
 
 import contextlib
+import gc
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,10 +145,10 @@ def read_words_path(folder: Path) -> str | None:
     return path
 
 
-def open_dataset(folder: Path) -> DataSet:
+def open_dataset(folder: Path, *, anew: bool = False) -> DataSet:
     """Return a prepared data set, every file checked against its digest before it is used.
 
-    The two big files are read through for this only when their stamp has changed since.
+    The two big files are read through for this only when their stamp has changed since, or `anew`.
     Raises RefkdError if the folder is no prepared data set, or a file of it is damaged.
     """
     if not folder.exists():
@@ -163,8 +164,10 @@ def open_dataset(folder: Path) -> DataSet:
             f"{folder} has version {manifest['version']} of the data set format, "
             f"expected {VERSION}; delete it and run `refkd prepare` again"
         )
-    files = _Files(folder, manifest)
-    pairs = [pair_from_json(json.loads(line)) for line in files.text("pairs.jsonl").splitlines()]
+    files = _Files(folder, manifest, anew=anew)
+    with collector_at_rest():
+        lines = files.text("pairs.jsonl").splitlines()
+        pairs = [pair_from_json(pair) for pair in json.loads(f"[{','.join(lines)}]")]
     videos = json.loads(files.text("videos.json"))
     lengths = [grid_length(n, manifest["clips"], grid=manifest["grid"]) for n in videos["rows"]]
     place = {video: index for index, video in enumerate(videos["videos"])}
@@ -198,11 +201,23 @@ def open_dataset(folder: Path) -> DataSet:
     )
 
 
+@contextlib.contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """Make many objects that all stay, without Python going over them again and again for garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 class _Files:
     """The files of a sealed data set, each checked before it is parsed or mapped."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.folder, self.manifest = folder, manifest
+    def __init__(self, folder: Path, manifest: dict[str, Any], *, anew: bool) -> None:
+        self.folder, self.manifest, self.anew = folder, manifest, anew
         command = "simulate" if manifest["simulated"] else "prepare"
         self.repair = f"delete {folder} and run `refkd {command}` again"
 
@@ -215,14 +230,17 @@ class _Files:
         return loaded
 
     def mapped(self, name: str) -> npt.NDArray[Any]:
-        """Return a memory-mapped array; its bytes are read for their digest if its stamp changed."""
+        """Return a memory-mapped array; its bytes are read for their digest if its stamp changed.
+
+        Bits that a disk has lost change no stamp: `anew` they are always read.
+        """
         path, recorded = self.folder / name, self.manifest["files"][name]["sha256"]
         if not path.is_file():
             raise RefkdError(f"{path} is missing; {self.repair}")
         facts = path.stat()
         stamp = [recorded, facts.st_size, facts.st_mtime_ns, facts.st_ino]
         stamps = self._stamps()
-        if stamps.get(name) != stamp:
+        if self.anew or stamps.get(name) != stamp:
             if file_digest(path) != recorded:
                 raise RefkdError(
                     f"{path} is damaged: its digest is not the recorded one; {self.repair}"

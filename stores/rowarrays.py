@@ -6,16 +6,16 @@ before a byte is on the disk.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
-from zarr.codecs import BytesCodec
-from zarr.core.buffer import Buffer
-from zarr.storage import MemoryStore
 
-from stores.codecs import codec_chain, decode, unspecified_codecs, with_checksum
+from stores.codecs import codec_chain, decode, unspecified_codecs, with_checksum, without_time
+
+if TYPE_CHECKING:  # zarr takes a while to import, and whoever only reads needs none of it
+    import zarr
+    from zarr.core.buffer import Buffer
 
 LEAST_ROWS = 32  # one block of a teacher on a CPU
 MOST_ROWS = 2048
@@ -94,9 +94,11 @@ class RowArray:
         return float("nan") if np.dtype(self.dtype).kind == "f" else 0
 
     def create(
-        self, group: zarr.Group, name: str, *, attributes: dict[str, Any] | None = None
+        self, group: "zarr.Group", name: str, *, attributes: dict[str, Any] | None = None
     ) -> "zarr.Array[Any]":
         """Create the array, empty, in a Zarr group."""
+        from zarr.codecs import BytesCodec
+
         dtype = np.dtype(self.dtype)
         with unspecified_codecs():
             return group.create_array(
@@ -120,7 +122,7 @@ class ChunkEncoder:
     def __init__(self, spec: RowArray) -> None:
         self.spec = spec
         self._files: dict[str, Buffer] = {}
-        group = zarr.create_group(MemoryStore(self._files))
+        group = _group_in_memory(self._files)
         self._array = spec.create(group, "rows")
 
     def encode(self, chunk: int, rows: npt.NDArray[np.generic]) -> bytes:
@@ -128,7 +130,8 @@ class ChunkEncoder:
         lo, hi = self.spec.span(chunk)
         assert rows.shape == (hi - lo, *self.spec.row_shape), "a chunk is written whole"
         self._array[lo:hi] = rows
-        return self._files.pop(f"rows/{self.spec.chunk_file(chunk)}").to_bytes()
+        data = self._files.pop(f"rows/{self.spec.chunk_file(chunk)}").to_bytes()
+        return without_time(self.spec.codec, data)
 
 
 def array_files(
@@ -139,9 +142,17 @@ def array_files(
 ) -> dict[str, bytes]:
     """Return the files of a Zarr group by name: all metadata, and the chunks of arrays with values."""
     files: dict[str, Buffer] = {}
-    group = zarr.create_group(MemoryStore(files))
+    group = _group_in_memory(files)
     for name, spec in arrays.items():
         array = spec.create(group, name, attributes=(attributes or {}).get(name))
         if name in values:
             array[...] = values[name]
     return {name: data.to_bytes() for name, data in sorted(files.items())}
+
+
+def _group_in_memory(files: "dict[str, Buffer]") -> "zarr.Group":
+    """Return an empty Zarr group whose files appear in a dictionary, by name."""
+    import zarr
+    from zarr.storage import MemoryStore
+
+    return zarr.create_group(MemoryStore(files))
