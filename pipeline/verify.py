@@ -43,7 +43,7 @@ def verify(
     opened = read_cache(cache)
     if not repair:
         _check_files(opened)
-    dataset, facts = open_dataset(data), read_teachers(teachers)
+    dataset, facts = open_dataset(data, anew=True), read_teachers(teachers)
     manifest = opened.manifest
     views = plan_views(dataset, opened.num_views) if opened.num_views else None
     plan = plan_cache(

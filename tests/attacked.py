@@ -57,11 +57,12 @@ class World:
 
     def prepare(self) -> "World":
         """Write its data set."""
+        one_file = self.folder / "features.h5"
         options = {"grid": "fixed", "clips": CLIPS, **self.prepared}
         prepare(
             self.data,
             annotations=self.annotations,
-            features=self.folder / "features",
+            features=one_file if one_file.exists() else self.folder / "features",
             words=self.folder / "words.txt",
             **options,
         )
