@@ -26,6 +26,7 @@ from student.checkpoint import load_checkpoint, save_checkpoint
 from student.forward import intra_op_threads, reproducible
 from student.network import Network
 from student.observations import Spread
+from student.optimiser import AdamW
 from student.recipe import SELECTIONS, Recipe
 
 log = logging.getLogger("refkd")
@@ -79,9 +80,7 @@ def train(
     """
     began = time.monotonic()
     network = task.network.to(device)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimiser = AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     mean = RunningMean(network, recipe.average) if recipe.average > 0 else None
     progress = _resume(checkpoint, network, optimiser, mean, device=device, origin=origin)
     began -= progress.seconds
@@ -97,10 +96,11 @@ def train(
             network.train()
             sums: dict[str, Tensor] = {}
             for step, batch in enumerate(prefetch(task.batches(epoch))):
-                _set_rate(optimiser, recipe.lr, epoch * task.num_batches + step, num_steps)
+                done = epoch * task.num_batches + step
+                optimiser.lr = recipe.lr * (1 - done / num_steps)  # to 0, warm-up included
                 terms = task.losses(batch, epoch)
                 loss = torch.stack(list(terms.values())).sum()
-                optimiser.zero_grad(set_to_none=True)
+                optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
                 optimiser.step()
@@ -173,16 +173,10 @@ def _check_finite(entry: dict[str, Any], name: str, recipe: Recipe) -> None:
         )
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, lr: float, step: int, num_steps: int) -> None:
-    """Set the learning rate of a step: linear from lr to 0 over the whole run, warm-up included."""
-    for group in optimiser.param_groups:
-        group["lr"] = lr * (1 - step / num_steps)
-
-
 def _state(
     progress: Progress,
     network: Network,
-    optimiser: torch.optim.Optimizer,
+    optimiser: AdamW,
     mean: RunningMean | None,
 ) -> dict[str, Any]:
     return {
@@ -199,7 +193,7 @@ def _state(
 def _resume(
     checkpoint: Path,
     network: Network,
-    optimiser: torch.optim.Optimizer,
+    optimiser: AdamW,
     mean: RunningMean | None,
     *,
     device: str,
