@@ -4,6 +4,7 @@ Shapes: N pairs of the batch, M word types, T clips, L words, C characters; the 
 student/inputs.py.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -63,15 +64,25 @@ class Gatherer:
         self.data, self.rows, self.device = data, rows, device
         self.words_NL = rows.words[:, :most_words]  # a network reads no longer queries than it knew
         self.table = WordTable(data.lexicon, data.characters, characters)
+        with warnings.catch_warnings():  # of memory that cannot be written to; nobody here does
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self._features_VTD = torch.from_numpy(np.asarray(data.features))
 
     def inputs(self, index_N: npt.NDArray[np.intp], *, trim: bool = False) -> Inputs:
         """Return the inputs of rows index_N; `trim` drops word columns that are padding for all."""
         return self.inputs_of(index_N, self.features(index_N), trim=trim)
 
     def features(self, index_N: npt.NDArray[np.intp]) -> Tensor:
-        """Return the features of rows index_N on the grid, [N, T, D] float16."""
-        videos_N = self.rows.video[index_N]
-        return torch.from_numpy(np.asarray(self.data.features[videos_N]))
+        """Return the features of rows index_N on the grid, [N, T, D], for the device to make float32.
+
+        For a CPU they are so at once: to copy and to cast each video in one go takes two thirds of
+        the time of one after the other. To a GPU half the bytes go over.
+        """
+        dtype = torch.float32 if self.device == "cpu" else torch.float16
+        features_NTD = torch.empty((len(index_N), *self._features_VTD.shape[1:]), dtype=dtype)
+        for place, video in enumerate(self.rows.video[index_N].tolist()):
+            features_NTD[place] = self._features_VTD[video]
+        return features_NTD
 
     def inputs_of(
         self, index_N: npt.NDArray[np.intp], features_NTD: Tensor, *, trim: bool = False

@@ -20,7 +20,7 @@ from student.views import Viewer
 class Taught(NamedTuple):
     """What a batch shows of its pairs, and what it teaches about them; on the CPU."""
 
-    features_NTD: Tensor  # float16
+    features_NTD: Tensor
     gt_N2: Tensor
     logits_NKBT: Tensor
     weights_NKB: Tensor
@@ -57,7 +57,7 @@ class CachedViews:
         moved = self.viewer.show(rows, self.seeds_VN[view, rows])
         assert np.array_equal(moved.gt_N2, self.gt_VN2[view, rows]), "a seed tells its view"
         place = torch.from_numpy(chosen)
-        taught.features_NTD[place] = torch.from_numpy(moved.features_NTD)
+        taught.features_NTD[place] = torch.from_numpy(moved.features_NTD).to(taught.features_NTD)
         taught.gt_N2[place] = torch.from_numpy(moved.gt_N2)
         for number, answers in enumerate(self.answers):
             (own,) = np.nonzero(view == number)
