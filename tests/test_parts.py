@@ -196,6 +196,22 @@ def test_plain_build_elsewhere_starts_over(tmp_path):
     assert [one["built"] for one in open_cache(folder).manifest["arrays"].values()] == [NEWER] * 2
 
 
+def test_lines_of_others_are_left_alone(tmp_path):
+    """A line that another machine is writing is not cut off its journal, whoever reads it."""
+    do_part(tmp_path, "1/2")
+    (part,) = (tmp_path / BUILDING / PLAN.key[:16]).glob("part-1-of-2.*.jsonl")
+    plain = part.with_name("journal.jsonl")
+    for journal in (part, plain):
+        with journal.open("ab") as file:
+            file.write(b'{"array":"ood","chu')
+    before = part.read_bytes(), plain.read_bytes()
+    Building(tmp_path, PLAN, CPU, Part(2, 2))
+
+    assert (part.read_bytes(), plain.read_bytes()) == before
+    Building(tmp_path, PLAN, CPU)
+    assert (part.read_bytes(), plain.read_bytes()) == (before[0], b"")
+
+
 def test_two_finish_at_once(whole, tmp_path, monkeypatch, caplog):
     """Of two that find the cache complete one wins the rename; the other one returns its cache."""
     real, calls = stores.building.publish, []
