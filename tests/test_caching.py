@@ -13,13 +13,16 @@ from conftest import make_dataset
 from planned import all_bytes
 from untrained import save_teacher
 
+from pipeline.asking import Asking, read_teachers
 from pipeline.cache import cache
 from pipeline.costs import read_costs
+from pipeline.filling import fill
 from stores.cache import open_cache
 from stores.cachechecks import check_cache
+from stores.cachekeys import plan_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
-from student.forward import environment, model_logits
+from student.forward import BLOCK_ROWS, environment, model_logits
 from student.model import load_model
 from student.views import plan_views
 
@@ -65,6 +68,44 @@ def test_workers_and_threads_move_no_bit(built, data_folder, teachers, tmp_path)
 
     assert all_bytes(two) == all_bytes(built)
     assert all_bytes(other) == all_bytes(built)
+
+
+def test_grouping_of_blocks_moves_no_byte(make_data, tmp_path):
+    """Asked 1, 8 or 64 blocks at a time, by one or by three processes: the same 19 blocks, the same bytes."""
+    folder = make_data(tmp_path / "data", train=400)
+    data = open_dataset(folder)
+    teachers = {"id": save_teacher(tmp_path / "id", data)}
+    plan = plan_cache(
+        data,
+        read_teachers(teachers),
+        splits=("train",),
+        dtype="float32",
+        codec="raw",
+        precision="float32",
+    )
+    asking = Asking(
+        data=folder,
+        data_seal=data.seal,
+        teachers=teachers,
+        seals={"id": (teachers["id"] / "manifest.sha256").read_text().strip()},
+        splits=("train",),
+        device="cpu",
+        precision="float32",
+    )
+    built = [
+        fill(
+            tmp_path / f"{blocks} {workers}",
+            plan,
+            asking.open,
+            environment("cpu"),
+            block_rows=blocks * BLOCK_ROWS["cpu"],
+            workers=workers,
+        )
+        for blocks, workers in ((1, 1), (8, 1), (64, 1), (1, 3))
+    ]
+
+    assert (plan.layout.num_rows, plan.layout.rows_per_chunk) == (600, 64)
+    assert all(all_bytes(one) == all_bytes(built[0]) for one in built[1:])
 
 
 def test_views_beside_what_is_there(built, data, data_folder, teachers, tmp_path):

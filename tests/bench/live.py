@@ -32,6 +32,7 @@ from stores.cache import open_cache
 from stores.dataset import DataSet, open_dataset
 from student.distillation import Distillation
 from student.forward import intra_op_threads
+from student.optimiser import AdamW
 from student.recipe import Recipe
 from student.training import train
 
@@ -116,7 +117,7 @@ class Steps:
 
     def __init__(self, task: Distillation, batch: Any) -> None:
         self.task, self.batch = task, batch
-        self.optimiser = torch.optim.AdamW(task.network.parameters(), fused=True)
+        self.optimiser = AdamW(task.network.parameters(), lr=1e-3, weight_decay=0.0)
 
     def seconds(self) -> float:
         network, recipe = self.task.network.train(), self.task.recipe
@@ -124,7 +125,7 @@ class Steps:
         with intra_op_threads(1):
             for _ in range(self.task.num_batches):
                 terms = self.task.losses(self.batch, recipe.epochs - 1)  # after the warm-up
-                self.optimiser.zero_grad(set_to_none=True)
+                self.optimiser.zero_grad()
                 torch.stack(list(terms.values())).sum().backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
                 self.optimiser.step()
