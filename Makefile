@@ -57,7 +57,7 @@ coverage: setup ## Run the fast tests and demand 90% line coverage
 	$(BIN)/python -m pytest -q -m 'not slow and not data and not gpu' --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 bench: setup ## Measure side by side and write docs/benchmarks.md (BENCH= names of tests/bench; long)
-	$(BIN)/python tests/bench/run.py $(BENCH)
+	@$(BIN)/python -m pip install -q -c constraints.txt --group bench && $(BIN)/python tests/bench/run.py $(BENCH)
 
 experiments: setup ## Train what the tables of docs/results.md lack and write them (DATA= the real data; days)
 	PYTHONPATH=docs $(BIN)/python -m experiments --data $(DATA) $(EXPERIMENTS_ARGS)

@@ -21,7 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]  # benches share harness.py, and th
 from harness import Figure, Scale  # noqa: E402 # the path comes first
 
 DOCS = HERE.parents[1] / "docs"
-NOT_BENCHES = {"harness", "run"}
+NOT_BENCHES = {"harness", "peers", "run"}
 
 
 def main() -> None:
