@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numcodecs
+import numpy as np
+import numpy.typing as npt
 from numcodecs.checksum32 import CRC32C
 
 from stores.errors import RefkdError
@@ -19,6 +21,7 @@ if TYPE_CHECKING:  # zarr takes a while to import, and whoever only reads needs 
     from zarr.abc.codec import BytesBytesCodec
 
 CHECKSUM_BYTES = 4
+Bytes = npt.NDArray[np.uint8]
 # What undoes the codecs below, last first, without zarr's event loop; from the bytes of one value.
 _DECODERS: dict[str, Callable[[int], list[Any]]] = {
     "raw": lambda size: [],
@@ -72,6 +75,18 @@ def decode(name: str, size: int, data: bytes) -> memoryview:
     for codec in _DECODERS[name](size):
         values = codec.decode(values)
     return memoryview(values)
+
+
+def decode_into(name: str, size: int, data: bytes, out: Bytes, scratch: Bytes) -> None:
+    """Decode as `decode` does into memory that is there, as new memory costs as much as decoding.
+
+    `out` and `scratch` are as large as a chunk's values; `scratch` is for what lies between two codecs.
+    """
+    *before, last = _DECODERS[name](size)
+    values: Any = memoryview(data)[:-CHECKSUM_BYTES]
+    for codec in before:
+        values = codec.decode(values, out=scratch)
+    last.decode(values, out=out)
 
 
 def without_time(name: str, data: bytes) -> bytes:

@@ -9,13 +9,16 @@ Shapes: N rows that are trained on, n of them in a batch, 2 boundaries, T clips.
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
+from stores.arraynames import logits_name
 from stores.cache import Cache, Logits
+from stores.codecs import decode_into
 from stores.seeds import generator
 
 HELD_BYTES = 256 << 20  # of decoded logits, all arrays of a cache; above, it is read in windows
@@ -46,6 +49,7 @@ class Windows:
         self._first, self._end, _ = rows.indices(cache.num_rows)
         self._slot = np.zeros(self._layout.num_chunks, np.intp)  # where a chunk lies in memory
         self._held: dict[str, Logits] = {}
+        self._own = threading.local()  # memory of each thread that decodes
 
     def held(self, array: str) -> Logits:
         """Return the rows of an array that are in memory, in the order of `places`."""
@@ -106,7 +110,7 @@ class Windows:
         shape = (chunks * layout.rows_per_chunk, *layout.row_shape)
         for array in self._arrays:
             if array not in self._held or len(self._held[array]) != shape[0]:
-                self._held[array] = np.empty(shape, layout.dtype)
+                self._held[array] = np.empty(shape, np.dtype(layout.dtype).newbyteorder("<"))
 
     def _read(
         self, pool: ThreadPoolExecutor, number: int, windows: list[list[int]]
@@ -122,9 +126,15 @@ class Windows:
         ]
 
     def _decode(self, array: str, chunk: int) -> None:
-        rows_n2T = self._cache.chunk(array, chunk)
-        lo = self._slot[chunk] * self._layout.rows_per_chunk
-        self._held[array][lo : lo + len(rows_n2T)] = rows_n2T
+        layout = self._layout
+        data = self._cache.read(f"{logits_name(array)}/{layout.chunk_file(chunk)}")
+        assert data is not None, "a chunk that is not listed is an error"
+        if not hasattr(self._own, "scratch"):
+            self._own.scratch = np.empty(layout.chunk_bytes, np.uint8)
+        lo = self._slot[chunk] * layout.rows_per_chunk
+        out = self._held[array][lo : lo + layout.rows_per_chunk].reshape(-1).view(np.uint8)
+        size = np.dtype(layout.dtype).itemsize
+        decode_into(layout.codec, size, data, out, self._own.scratch)
 
 
 def _threads() -> int:

@@ -9,7 +9,7 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from stores.codecs import CODECS, check_codec
+from stores.codecs import CODECS, check_codec, decode_into
 from stores.errors import RefkdError
 from stores.rowarrays import ChunkEncoder, RowArray, array_files
 
@@ -47,6 +47,10 @@ def test_decoding_without_zarr(codec):
 
     assert short.rows(0, whole).tobytes() == ROWS.tobytes()
     assert short.rows(1, rest).tobytes() == ROWS[:6].tobytes()
+    if codec != "raw":  # which is mapped, not decoded
+        out, scratch = np.empty((2, short.chunk_bytes), np.uint8)
+        decode_into(codec, 2, whole, out, scratch)
+        assert out.tobytes() == ROWS.tobytes()
 
 
 @pytest.mark.parametrize("codec", CODECS)
