@@ -119,6 +119,7 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
             group,
             layout,
             note=building.note,
+            settle=building.settle,
             workers=workers,
             behind=behind,
         ):

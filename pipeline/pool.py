@@ -11,13 +11,20 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, 
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.lifeline import hold_to_parent
 from stores.errors import RefkdError
 from stores.rowarrays import RowArray
-from stores.units import Chunk, Forward, Note, Unit, write_rows, write_unit
+from stores.units import Chunk, Forward, Note, Settle, Unit, sync_chunks, write_rows
 
 OpenForward = Callable[[], Forward]
 Written = tuple[Unit, list[Chunk]]
+
+
+def nothing() -> None:
+    """Do nothing."""
 
 
 def run_units(
@@ -28,24 +35,26 @@ def run_units(
     *,
     note: Note,
     workers: int,
+    settle: Settle = nothing,
     behind: bool = False,
 ) -> Iterator[Written]:
-    """Write the chunks of all units into a Zarr group and yield each unit when it is done.
+    """Write the chunks of all units into a Zarr group and yield each unit when it is written.
 
-    `open_forward` is called once in each process that does work, `note` with each chunk in the
-    process that wrote it. After an error, units under way are still yielded before it is raised.
-    With `behind` a lone process writes each unit while it asks for the next one.
+    `open_forward` is called once in each process that does work; `note` with each chunk in the
+    process that wrote it, `settle` when the disk has a unit's chunks. After an error, units under
+    way are still yielded before it is raised; when all units were yielded, the disk has them. A lone
+    process waits for the disk in a thread, and with `behind` does all of its writing there.
     """
     if workers == 1 or len(units) <= 1:
         if units:
-            write = _write_behind if behind else _write_each
-            yield from write(units, open_forward(), folder, layout, note)
+            write = _write_behind if behind else _sync_behind
+            yield from write(units, open_forward(), folder, layout, note, settle)
         return
     executor = ProcessPoolExecutor(
         max_workers=min(workers, len(units)),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start,
-        initargs=(open_forward, folder, layout, note),
+        initargs=(open_forward, folder, layout, note, settle),
     )
     try:
         futures = [executor.submit(_work, unit) for unit in units]
@@ -59,36 +68,71 @@ def run_units(
         executor.shutdown(cancel_futures=True)
 
 
-def _write_each(
-    units: list[Unit], forward: Forward, folder: Path, layout: RowArray, note: Note
+def _sync_behind(
+    units: list[Unit],
+    forward: Forward,
+    folder: Path,
+    layout: RowArray,
+    note: Note,
+    settle: Settle,
 ) -> Iterator[Written]:
-    for unit in units:
-        yield unit, write_unit(folder, layout, unit, forward, note)
+    """Write each unit, and ask for the next one while a thread waits until the disk has it.
+
+    A kill costs the unit that is asked for: chunks are noted before the next one is.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="refkd-disk") as disk:
+        syncing: Future[None] | None = None
+        for unit in units:
+            rows_nBT = forward(unit.array, unit.lo, unit.hi)
+            chunks = write_rows(folder, layout, unit, rows_nBT, note)
+            if syncing is not None:
+                syncing.result()
+            syncing = disk.submit(_push, folder, layout, chunks, settle)
+            yield unit, chunks
+        if syncing is not None:
+            syncing.result()
 
 
 def _write_behind(
-    units: list[Unit], forward: Forward, folder: Path, layout: RowArray, note: Note
+    units: list[Unit],
+    forward: Forward,
+    folder: Path,
+    layout: RowArray,
+    note: Note,
+    settle: Settle,
 ) -> Iterator[Written]:
-    """Write each unit in a thread while the next one is asked for; at most one is being written.
+    """Ask for each unit while a thread encodes, hashes, writes and syncs the one before.
 
-    So a kill costs the unit that is being written and the one that is being asked for.
+    A kill costs the unit that is asked for and the one that is being written.
     """
+
+    def write(unit: Unit, rows_nBT: npt.NDArray[np.float32]) -> Written:
+        chunks = write_rows(folder, layout, unit, rows_nBT, note)
+        _push(folder, layout, chunks, settle)
+        return unit, chunks
+
     failure: Exception | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="refkd-writer") as writer:
-        writing: list[tuple[Unit, Future[list[Chunk]]]] = []
+        writing: Future[Written] | None = None
         for unit in units:
             try:
                 rows_nBT = forward(unit.array, unit.lo, unit.hi)
             except Exception as error:  # the unit before it still counts
                 failure = error
                 break
-            for written, chunks in writing:
-                yield written, chunks.result()
-            writing = [(unit, writer.submit(write_rows, folder, layout, unit, rows_nBT, note))]
-        for written, chunks in writing:
-            yield written, chunks.result()
+            if writing is not None:
+                yield writing.result()
+            writing = writer.submit(write, unit, rows_nBT)
+        if writing is not None:
+            yield writing.result()
     if failure is not None:
         raise failure
+
+
+def _push(folder: Path, layout: RowArray, chunks: list[Chunk], settle: Settle) -> None:
+    """Wait until chunks, and then the notes of them, are on the disk."""
+    sync_chunks(folder, layout, chunks)
+    settle()
 
 
 def _in_order_of_completion(futures: list[Future[Written]]) -> Iterator[Written]:
@@ -112,27 +156,37 @@ class _Worker:
     """What a worker process keeps between its units."""
 
     def __init__(
-        self, open_forward: OpenForward, folder: Path, layout: RowArray, note: Note
+        self,
+        open_forward: OpenForward,
+        folder: Path,
+        layout: RowArray,
+        note: Note,
+        settle: Settle,
     ) -> None:
-        self._open_forward, self._note = open_forward, note
+        self._open_forward, self._note, self._settle = open_forward, note, settle
         self._folder, self._layout = folder, layout
         self._forward: Forward | None = None
 
     def write(self, unit: Unit) -> list[Chunk]:
         if self._forward is None:  # not in the initialiser: its errors would not be passed on
             self._forward = self._open_forward()
-        return write_unit(self._folder, self._layout, unit, self._forward, self._note)
+        rows_nBT = self._forward(unit.array, unit.lo, unit.hi)
+        chunks = write_rows(self._folder, self._layout, unit, rows_nBT, self._note)
+        _push(self._folder, self._layout, chunks, self._settle)
+        return chunks
 
 
 _worker: _Worker | None = None
 
 
-def _start(open_forward: OpenForward, folder: Path, layout: RowArray, note: Note) -> None:
+def _start(
+    open_forward: OpenForward, folder: Path, layout: RowArray, note: Note, settle: Settle
+) -> None:
     """Prepare a worker process."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
     hold_to_parent()
-    _worker = _Worker(open_forward, folder, layout, note)
+    _worker = _Worker(open_forward, folder, layout, note, settle)
 
 
 def _work(unit: Unit) -> Written:

@@ -21,7 +21,7 @@ from stores.cache import BUILDING
 from stores.cachekeys import CachePlan
 from stores.cachemanifest import manifest_facts, plan_files
 from stores.errors import RefkdError
-from stores.files import locked, publish, read_seal, remove_folder, seal_folder, write_atomic
+from stores.files import locked, publish, read_seal, remove_folder, seal_folder, sync, write_atomic
 from stores.fingerprints import SHORT
 from stores.journal import Entry, Environment, Journal
 from stores.parts import (
@@ -36,7 +36,7 @@ from stores.parts import (
 )
 from stores.resuming import Done, resumable, wanted_chunks
 from stores.siblings import Found, explain_miss, find_chunks, finished_caches, link_file
-from stores.units import Chunk, Note, Unit, make_units
+from stores.units import Chunk, Note, Settle, Unit, make_units
 
 log = logging.getLogger("refkd")
 
@@ -105,6 +105,11 @@ class Building:
     def note(self) -> Note:
         """A function for worker processes that puts a finished chunk into the journal."""
         return partial(_append, self._journal, self.environment)
+
+    @property
+    def settle(self) -> Settle:
+        """A function for worker processes that waits until the journal is on the disk."""
+        return partial(sync, self._journal.path)
 
     def record(self, chunk: Chunk) -> None:
         """Count a chunk that a worker has written and noted."""
@@ -230,7 +235,7 @@ class Building:
 
 
 def _append(journal: Journal, built: Environment, chunk: Chunk) -> None:
-    journal.append(_entry(chunk, built))
+    journal.append(_entry(chunk, built), wait=False)
 
 
 def _entry(chunk: Chunk, built: Environment) -> Entry:

@@ -30,18 +30,24 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: a temporary file beside it is synced, then renamed over it."""
+def write_atomic(path: Path, data: bytes, *, wait: bool = True) -> None:
+    """Write a whole file or nothing: a temporary file beside it is synced, then renamed over it.
+
+    Who does not `wait` for the disk syncs file and folder later; a kill, unlike a power cut, leaves
+    them whole all the same.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if wait:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync(path.parent)
+    if wait:
+        sync(path.parent)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -17,7 +17,7 @@ Environment = dict[str, str]  # device kind, processor, torch: recorded, part of
 
 @dataclass(frozen=True)
 class Entry:
-    """A chunk whose file lay whole on the disk when the line was written."""
+    """A chunk whose file was written whole before the line was; its digest tells whether it still is."""
 
     array: str
     chunk: int
@@ -46,12 +46,13 @@ class Journal:
         found = (_entry(line) for line in whole.splitlines())
         return [entry for entry in found if entry is not None]
 
-    def append(self, entry: Entry) -> None:
-        """Add an entry and push it to the disk."""
+    def append(self, entry: Entry, *, wait: bool = True) -> None:
+        """Add an entry and, unless told not to wait for that, push it to the disk."""
         line = canonical_json(asdict(entry)).encode() + b"\n"
         with self.path.open("ab", buffering=0) as file:
             file.write(line)
-            os.fsync(file.fileno())
+            if wait:
+                os.fsync(file.fileno())
 
 
 def _entry(line: bytes) -> Entry | None:

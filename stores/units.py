@@ -16,7 +16,7 @@ from stores.arraynames import logits_name, spoken
 from stores.cache import Logits
 from stores.cachekeys import CachePlan
 from stores.errors import NotAsRecorded, RefkdError
-from stores.files import write_atomic
+from stores.files import sync, write_atomic
 from stores.fingerprints import bytes_digest
 from stores.rowarrays import ChunkEncoder, RowArray
 
@@ -50,6 +50,7 @@ class Chunk:
 
 
 Note = Callable[[Chunk], None]
+Settle = Callable[[], None]  # waits until all that was noted is on the disk
 
 
 def make_units(
@@ -76,13 +77,6 @@ def make_units(
     return units
 
 
-def write_unit(
-    folder: Path, layout: RowArray, unit: Unit, forward: Forward, note: Note
-) -> list[Chunk]:
-    """Ask a teacher for the rows of a unit and write their chunks."""
-    return write_rows(folder, layout, unit, forward(unit.array, unit.lo, unit.hi), note)
-
-
 def write_rows(
     folder: Path,
     layout: RowArray,
@@ -92,23 +86,42 @@ def write_rows(
 ) -> list[Chunk]:
     """Write the chunks of a unit from what a teacher said, each file whole or not at all.
 
-    Each chunk is noted as soon as its file lies on the disk, so that a kill costs one unit.
-    Raises RefkdError if a logit is not finite, NotAsRecorded if a chunk is not what its digest
+    Each chunk is noted as soon as its file is written, so that a kill costs one unit; nobody waits
+    for the disk. Raises RefkdError if a logit is not finite, NotAsRecorded if a chunk is not what its digest
     says it was.
     """
     written = []
     for chunk, data in encode_unit(layout, unit, rows_nBT):
         sha256 = bytes_digest(data)
-        path = folder / logits_name(unit.array) / layout.chunk_file(chunk)
+        path = _chunk_path(folder, layout, unit.array, chunk)
         if unit.recorded is not None and unit.recorded[chunk] != sha256:
             raise NotAsRecorded(
                 f"{path} cannot be restored: computed again it is not what was recorded"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
+        write_atomic(path, data, wait=False)
         written.append(Chunk(unit.array, chunk, sha256))
         note(written[-1])
     return written
+
+
+def sync_chunks(folder: Path, layout: RowArray, chunks: list[Chunk]) -> None:
+    """Wait until chunk files are on the disk.
+
+    One that the disk did not take is removed, for the kernel reports that only once.
+    """
+    for chunk in chunks:
+        path = _chunk_path(folder, layout, chunk.array, chunk.chunk)
+        try:
+            sync(path)
+            sync(path.parent)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _chunk_path(folder: Path, layout: RowArray, array: str, chunk: int) -> Path:
+    return folder / logits_name(array) / layout.chunk_file(chunk)
 
 
 def encode_unit(

@@ -5,7 +5,7 @@ import threading
 import pytest
 from planned import Ask, make_plan, said
 
-from pipeline.pool import run_units
+from pipeline.pool import nothing, run_units
 from stores.errors import RefkdError
 from stores.units import make_units
 
@@ -30,24 +30,55 @@ def test_one_process_goes_in_order(tmp_path):
     assert [chunk.chunk for _, (chunk,) in done] == list(range(10))
 
 
-def test_behind_the_asking(tmp_path):
-    """A unit is written while the next one is asked for: its chunk is noted only when that has begun."""
-    second = threading.Event()
+@pytest.mark.parametrize("behind", [False, True])
+def test_the_next_is_asked_while_the_disk_is_waited_for(behind, tmp_path):
+    """The disk is done with a unit only when the next one is asked for; with `behind` so is the writing."""
+    second, waited = threading.Event(), []
 
     def forward(teacher, lo, hi):
         if lo:
             second.set()
         return said(teacher, lo, hi)
 
-    def note(chunk):
-        assert second.wait(60), "the next unit is asked for before this one is written"
+    def wait(*chunk):
+        waited.append(second.wait(60))
 
+    how = {"note": wait, "settle": nothing} if behind else {"note": print, "settle": wait}
+    layout = PLAN.layout
     done = list(
-        run_units(UNITS, lambda: forward, tmp_path, PLAN.layout, note=note, workers=1, behind=True)
+        run_units(UNITS, lambda: forward, tmp_path, layout, workers=1, behind=behind, **how)
     )
 
+    assert waited == [True] * 10
     assert [unit.lo for unit, _ in done] == list(range(0, 300, 32))
     assert [chunk.chunk for _, (chunk,) in done] == list(range(10))
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_what_the_disk_refuses_is_an_error(behind, tmp_path):
+    """A disk that fails at the very last unit fails the whole, after all others were yielded."""
+    calls, done = iter(range(10)), []
+
+    def settle():
+        if next(calls) == 9:
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        done.extend(
+            unit.lo
+            for unit, _ in run_units(
+                UNITS,
+                Ask(),
+                tmp_path,
+                PLAN.layout,
+                note=print,
+                settle=settle,
+                workers=1,
+                behind=behind,
+            )
+        )
+
+    assert done[:9] == list(range(0, 288, 32))
 
 
 @pytest.mark.parametrize("trouble", ["nan", "error"])

@@ -1,11 +1,14 @@
 """Units of work: what a teacher says becomes what a cache keeps."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 from planned import BLOCK_ROWS, make_plan, said
 
 from stores.errors import RefkdError
-from stores.units import Unit, encode_unit, make_units, stored_form, write_unit
+from stores.units import Unit, encode_unit, make_units, stored_form, sync_chunks, write_rows
 
 
 def unit(clips, *, name="ood"):
@@ -96,6 +99,30 @@ def test_restoring_something_else_changes_nothing(tmp_path):
     plan = make_plan()
     (u,) = make_units(plan, {"id": [4]}, block_rows=32, recorded={("id", 4): "0" * 64})
     with pytest.raises(RefkdError, match="cannot be restored: computed again it is not what was"):
-        write_unit(tmp_path, plan.layout, u, said, print)
+        write_rows(tmp_path, plan.layout, u, said("id", u.lo, u.hi), print)
 
     assert not any(tmp_path.iterdir())
+
+
+def test_a_chunk_that_the_disk_did_not_take_is_removed(tmp_path, monkeypatch):
+    """The kernel says only once that a file did not reach the disk, so it must not be there later."""
+    plan = make_plan()
+    first, second = make_units(plan, {"id": [4, 5]}, block_rows=32)
+    chunks = [
+        chunk
+        for u in (first, second)
+        for chunk in write_rows(tmp_path, plan.layout, u, said("id", u.lo, u.hi), print)
+    ]
+    calls = iter(range(10))
+
+    def fsync(handle):
+        if next(calls) == 2:
+            raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match="broken"):
+            sync_chunks(tmp_path, plan.layout, chunks)
+
+    left = [path.parts[-3] for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == ["4"]
