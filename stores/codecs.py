@@ -82,11 +82,14 @@ def decode_into(name: str, size: int, data: bytes, out: Bytes, scratch: Bytes) -
 
     `out` and `scratch` are as large as a chunk's values; `scratch` is for what lies between two codecs.
     """
-    *before, last = _DECODERS[name](size)
+    decoders = _DECODERS[name](size)
     values: Any = memoryview(data)[:-CHECKSUM_BYTES]
-    for codec in before:
+    for codec in decoders[:-1]:
         values = codec.decode(values, out=scratch)
-    last.decode(values, out=out)
+    if decoders:
+        decoders[-1].decode(values, out=out)
+    else:
+        out[:] = np.frombuffer(values, np.uint8)
 
 
 def without_time(name: str, data: bytes) -> bytes:

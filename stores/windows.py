@@ -1,4 +1,4 @@
-"""Compressed caches larger than memory: rows in random order within windows of whole chunks.
+"""Large caches: rows in random order within windows of whole chunks, two of which are in memory.
 
 An epoch visits the chunks in random order, some of them at a time: a window. The rows of a window come
 in random order too, while the next window is read, checked and decoded by threads; nothing else is
@@ -21,7 +21,10 @@ from stores.cache import Cache, Logits
 from stores.codecs import decode_into
 from stores.seeds import generator
 
-HELD_BYTES = 256 << 20  # of decoded logits, all arrays of a cache; above, it is read in windows
+# Of decoded logits, all arrays of a cache; above, it is read in windows. To change one of these
+# numbers changes what students of such caches become.
+MAPPED_BYTES = 16 << 30  # uncompressed: the kernel holds in memory what fits (stores/mapped.py)
+HELD_BYTES = 256 << 20  # compressed: decoded once
 WINDOW_BYTES = 48 << 20  # of a window's decoded chunks, all arrays of a cache; two are in memory
 MOST_THREADS = 4
 
@@ -29,13 +32,10 @@ Index = npt.NDArray[np.intp]
 
 
 def is_windowed(cache: Cache) -> bool:
-    """Return whether students read a cache in windows; if not, any row may follow any other.
-
-    An uncompressed cache never is: the kernel reads what is touched (stores/mapped.py).
-    """
+    """Return whether students read a cache in windows; if not, any row may follow any other."""
     layout = cache.layout
     decoded = layout.num_chunks * layout.chunk_bytes * len(cache.arrays)
-    return layout.codec != "raw" and decoded > HELD_BYTES
+    return decoded > (MAPPED_BYTES if layout.codec == "raw" else HELD_BYTES)
 
 
 class Windows:
@@ -138,4 +138,4 @@ class Windows:
 
 
 def _threads() -> int:
-    return min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    return min(os.cpu_count() or 1, MOST_THREADS)

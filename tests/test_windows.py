@@ -93,20 +93,24 @@ def test_an_epoch_that_is_left_early(packed):
         np.testing.assert_array_equal(windows.held("id")[windows.places(index)], whole[index])
 
 
-def test_only_large_compressed_caches(packed, tmp_path, monkeypatch):
-    """Size and codec decide: a compressed cache above the limit, an uncompressed one never."""
-    raw = open_cache(build(tmp_path, make_plan()))
+def test_only_large_caches(packed, tmp_path, monkeypatch):
+    """Bytes and codec decide: above a limit for compressed caches, or another for the others."""
+    raw, size = open_cache(build(tmp_path, make_plan())), 320 * 2 * 8 * 4 * 2  # ten whole chunks
+    monkeypatch.setattr(module, "HELD_BYTES", size)
+    monkeypatch.setattr(module, "MAPPED_BYTES", size)
     assert not is_windowed(packed)
+    assert not is_windowed(raw)
 
-    monkeypatch.setattr(module, "HELD_BYTES", 320 * 2 * 8 * 4 * 2 - 1)  # one byte below ten chunks
-
+    monkeypatch.setattr(module, "HELD_BYTES", size - 1)
     assert is_windowed(packed)
     assert not is_windowed(raw)
+    monkeypatch.setattr(module, "MAPPED_BYTES", size - 1)
+    assert is_windowed(raw)
 
 
 @pytest.mark.parametrize("augment", ["none", "views"])
 def test_students_train_from_windows(augment, data_folder, teacher_folders, tmp_path, monkeypatch):
-    """With windows that hold every chunk the epoch's rows differ in order alone; losses stay close."""
+    """Codecs give one student; in windows it is another, as the order is, but learns as well."""
     caches = {
         codec: cache(
             data_folder,
@@ -127,7 +131,8 @@ def test_students_train_from_windows(augment, data_folder, teacher_folders, tmp_
 
     held = [train(codec, "held") for codec in ("raw", "zstd")]
     monkeypatch.setattr(module, "HELD_BYTES", 0)
-    windowed = [train("zstd", runs) for runs in ("first", "second")]
+    monkeypatch.setattr(module, "MAPPED_BYTES", 0)
+    windowed = [train("zstd", "first"), train("raw", "second")]
     models = [(run / "model.safetensors").read_bytes() for run in (*held, *windowed)]
 
     assert models[0] == models[1] != models[2] == models[3]

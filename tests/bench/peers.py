@@ -33,6 +33,21 @@ def memmap(folder: Path, arrays: Arrays) -> Reader:
     return read
 
 
+def memmap_take(folder: Path, arrays: Arrays) -> Reader:
+    """The same, by the quickest way that NumPy has to pick rows, which few would write."""
+    mapped = []
+    for k, logits in enumerate(arrays):
+        logits.tofile(folder / f"{k}.bin")
+        mapped.append(np.asarray(np.memmap(folder / f"{k}.bin", logits.dtype, "r")))
+        mapped[k] = mapped[k].reshape(logits.shape)
+
+    def read(index, out):
+        for k, logits in enumerate(mapped):
+            out[:, k] = logits.take(index, axis=0)
+
+    return read
+
+
 def arrow(folder: Path, arrays: Arrays) -> Reader:
     """One Arrow IPC file, mapped, with a column of fixed-size binary rows per teacher."""
     width = arrays[0][0].nbytes

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import zarr
 from harness import Figure, Scale, ratio, take_turns
-from peers import Reader, arrow, hdf5, lmdb_rows, memmap, plain_zarr, torch_files
+from peers import Reader, arrow, hdf5, lmdb_rows, memmap, memmap_take, plain_zarr, torch_files
 from stubbed import TEACHERS, stub_cache, stub_dataset
 
 from stores.cache import Cache, open_cache
@@ -37,7 +37,14 @@ ROWS = {"full": 1_000_000, "smoke": 2_000}
 FEWER_ROWS = {"full": 20_000, "smoke": 200}  # of peers with a file or a search per row
 VIDEOS = {"full": 2_000, "smoke": 48}
 CLIPS, CHANNELS, BATCH = 128, 1024, 32
-BATCHES = {"memmap": 2_000, "ours": 2_000, "arrow": 1_000, "lmdb": 200, "hdf5": 20}
+BATCHES = {
+    "memmap": 2_000,
+    "memmap, take": 2_000,
+    "ours": 2_000,
+    "arrow": 1_000,
+    "lmdb": 200,
+    "hdf5": 20,
+}
 FEW_BATCHES = 3  # of torch.save and zarr-python
 PACKED = ("shuffle-zstd", "blosc")
 GROWN = """
@@ -87,6 +94,7 @@ def random_rows(folder: Path, cache: Path, *, fewer: int) -> list[Figure]:
     few = [np.asarray(open_cache(small).logits(name)) for name in TEACHERS]
     readers: dict[str, tuple[Reader, int]] = {
         "memmap": (memmap(_new(folder / "memmap"), arrays), len(arrays[0])),
+        "memmap, take": (memmap_take(_new(folder / "take"), arrays), len(arrays[0])),
         "arrow": (arrow(_new(folder / "arrow"), arrays), len(arrays[0])),
         "hdf5": (hdf5(_new(folder / "hdf5"), few), fewer),
         "lmdb": (lmdb_rows(_new(folder / "lmdb"), few), fewer),
@@ -100,7 +108,7 @@ def random_rows(folder: Path, cache: Path, *, fewer: int) -> list[Figure]:
     order = _batches(opened.num_rows, BATCHES["ours"])
     competitors["ours"] = _timed(_asked(HeldAnswers(arrays, CLIPS)), order)
     seconds = take_turns(competitors, repeats=7)
-    peers = [name for name in readers if name != "memmap"]
+    peers = [name for name in readers if not name.startswith("memmap")]
     against = {name: ratio(seconds, name, "ours") for name in peers}
     best = min(peers, key=lambda name: against[name][0])
     value, spread = ratio(seconds, "memmap", "ours")
