@@ -13,20 +13,29 @@ from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.costs import measured
 from stores.arraynames import array_parts
 from stores.cache import Cache, open_cache
 from stores.errors import RefkdError
 from stores.labels import Labels
-from stores.weights import WeighedChunk, open_weights, weighed_chunk, write_weights
+from stores.weights import (
+    WeighedChunk,
+    open_weights,
+    weighed_chunk,
+    weights_layout,
+    write_weights,
+)
 from student.crossentropy import ground_truth_ce
 
 log = logging.getLogger("refkd")
 
-TASK_VALUES = 1 << 20  # logits of a task: far more work than Dask's own
-TASKS_AHEAD = 16  # for each thread, so that memory does not grow with the cache
+MOST_VALUES = 1 << 22  # logits of a task: far more work than Dask's own
+LEAST_TASKS = 8  # for each thread, where there are chunks enough, so that all end together
+TASKS_AHEAD = 8  # for each thread, so that memory does not grow with the cache
 
-Chunks = tuple[tuple[str, int], ...]  # arrays and numbers of the chunks of a task
+Chunks = tuple[tuple[str, int], ...]  # arrays and numbers of the chunks that a task is to give
 Compute = Callable[..., Sequence[list[WeighedChunk]]]
 
 
@@ -83,11 +92,14 @@ def _is_weighed(cache: Cache) -> bool:
 
 
 def _weighed_chunks(cache: Cache, compute: Compute, *, threads: int) -> Iterator[WeighedChunk]:
-    """Yield what every chunk becomes, in order; the next are under way while these are taken."""
+    """Yield what is to be written, in order; the next are under way while these are taken."""
     from dask.delayed import delayed
 
-    chunks = ((name, i) for name in cache.arrays for i in range(cache.layout.num_chunks))
-    size = max(TASK_VALUES // math.prod(cache.layout.chunk_shape), 1)
+    layout = weights_layout(cache)
+    chunks = ((name, i) for name in cache.arrays for i in range(layout.num_chunks))
+    fair = len(cache.arrays) * layout.num_chunks // (LEAST_TASKS * threads)
+    most = MOST_VALUES // (layout.rows_per_chunk * math.prod(cache.layout.row_shape))
+    size = max(min(fair, most), 1)
     tasks = iter(lambda: tuple(islice(chunks, size)), ())
     task = delayed(_weigh_chunks, pure=False)
     folder = str(cache.folder.absolute())  # workers may stand elsewhere
@@ -107,15 +119,20 @@ def _weighed_chunks(cache: Cache, compute: Compute, *, threads: int) -> Iterator
 
 
 def _weigh_chunks(folder: str, seal: str, chunks: Chunks) -> list[WeighedChunk]:
-    """Return what some chunks, given by array and number, become."""
+    """Return what is to be written in some chunks, given by array and number."""
     cache, labels = _open(folder, seal)
-    found = []
-    for array, chunk in chunks:
-        lo, hi = cache.layout.span(chunk)
-        gt_n2 = labels.gt(array_parts(array)[1], lo, hi)
-        ce_n2 = ground_truth_ce(cache.chunk(array, chunk), labels.clips(lo, hi), gt_n2)
-        found.append(weighed_chunk(cache, labels, array, chunk, ce_n2))
-    return found
+    return [_weigh_chunk(cache, labels, array, chunk) for array, chunk in chunks]
+
+
+def _weigh_chunk(cache: Cache, labels: Labels, array: str, chunk: int) -> WeighedChunk:
+    view, logits = array_parts(array)[1], cache.layout
+    first, end = weights_layout(cache).span(chunk)
+    parts = []
+    for number in range(first // logits.rows_per_chunk, -(-end // logits.rows_per_chunk)):
+        lo, hi = logits.span(number)
+        clips_n, gt_n2 = labels.clips(lo, hi), labels.gt(view, lo, hi)
+        parts.append(ground_truth_ce(cache.chunk(array, number), clips_n, gt_n2))
+    return weighed_chunk(cache, labels, array, chunk, np.concatenate(parts))
 
 
 @lru_cache(maxsize=2)

@@ -10,12 +10,13 @@ Arrays have the names of stores/arraynames.py. Shapes: N rows of the cache, n of
 2 boundaries (start, end).
 """
 
+import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,14 @@ from stores.files import (
 )
 from stores.fingerprints import SHORT, bytes_digest
 from stores.labels import Labels
-from stores.rowarrays import RowArray, array_files
+from stores.rowarrays import MANY_SAMPLES, RowArray, array_files
 
 FORMAT = "refkd-weights"
 FORMAT_VERSION = 1
 CURRENT = "current"
 REPAIR = "run `refkd weigh` again"
 MOST_UNDER_WAY = 64  # chunks on their way to the disk
+FEWER = 8  # times fewer files for many samples: making each costs as much as some thousand rows
 
 Means = dict[str, dict[str, list[float]]]  # split -> array -> mean of start, of end
 
@@ -82,9 +84,10 @@ class Weights:
 
 
 def weights_layout(cache: Cache) -> RowArray:
-    """Return how the cross-entropies of each array lie in chunks: as the logits do."""
+    """Return how cross-entropies lie in chunks: as the logits do, or in an eighth as many if many."""
     layout, dimensions = cache.layout, ("sample", "boundary")
-    return RowArray(layout.num_rows, (2,), "float32", layout.rows_per_chunk, "raw", dimensions)
+    each = layout.rows_per_chunk * (FEWER if layout.num_rows >= MANY_SAMPLES else 1)
+    return RowArray(layout.num_rows, (2,), "float32", each, "raw", dimensions)
 
 
 def open_weights(cache: Cache) -> Weights:
@@ -111,12 +114,20 @@ def open_weights(cache: Cache) -> Weights:
         raise RefkdError(f"{place} belongs to another cache than {cache.folder}; {REPAIR}")
     for name in manifest["files"]:
         read_sealed(folder, name, manifest, repair=REPAIR)
-    return Weights(folder, found, manifest, weights_layout(cache))
+    return Weights(folder, found, manifest, _stored_layout(cache, folder, manifest))
+
+
+def _stored_layout(cache: Cache, folder: Path, manifest: dict[str, Any]) -> RowArray:
+    """Return how the cross-entropies lie in chunks, as their metadata says."""
+    name = f"{ce_name(cache.arrays[0])}/zarr.json"
+    metadata = json.loads(read_sealed(folder, name, manifest, repair=REPAIR))
+    rows, _ = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+    return replace(weights_layout(cache), rows_per_chunk=rows)
 
 
 @dataclass(frozen=True, eq=False)
 class WeighedChunk:
-    """What stage two makes of one chunk of an array, ready to be written."""
+    """Cross-entropies of an array, as many rows as lie in a file of theirs, ready to be written."""
 
     array: str
     chunk: int
@@ -129,7 +140,7 @@ class WeighedChunk:
 def weighed_chunk(
     cache: Cache, labels: Labels, array: str, chunk: int, ce_n2: npt.NDArray[np.float32]
 ) -> WeighedChunk:
-    """Return the cross-entropies of a chunk's rows as they are written; any process may do so."""
+    """Return the cross-entropies of a chunk of `weights_layout` as they are written, in any process."""
     spec = weights_layout(cache)
     splits_n = labels.splits(*spec.span(chunk))
     number = len(cache.manifest["splits"])

@@ -107,9 +107,29 @@ def test_damaged_weights_are_written_again(folder, weighed):
 def test_small_windows_move_no_bit(folder, weighed, monkeypatch):
     """How many chunks a task has, and how many tasks are under way at once, changes nothing."""
     monkeypatch.setattr("pipeline.weigh.TASKS_AHEAD", 1)
-    monkeypatch.setattr("pipeline.weigh.TASK_VALUES", 3 * 32 * 2 * 8)
+    monkeypatch.setattr("pipeline.weigh.LEAST_TASKS", 1)
+    monkeypatch.setattr("pipeline.weigh.MOST_VALUES", 3 * 32 * 2 * 8)
 
     assert all_bytes(weigh(folder)) == weighed
+
+
+def test_many_samples(folder, monkeypatch):
+    """The cross-entropies of many samples lie in an eighth as many files, and are the same."""
+    weigh(folder)
+    before = open_weights(open_cache(folder))
+    plain = before.ce
+    shutil.rmtree(folder / "weights")
+    with monkeypatch.context() as patch:
+        patch.setattr("stores.weights.MANY_SAMPLES", 300)
+        weigh(folder)
+    weights = open_weights(open_cache(folder))  # the files say how they are cut
+
+    assert (before.spec.num_chunks, weights.spec.num_chunks) == (10, 2)
+    for name in plain:
+        assert weights.ce[name].tobytes() == plain[name].tobytes()
+    files = [name for name in weights.manifest["files"] if "/c/" in name]
+    assert files == ["ce/id/c/0/0", "ce/id/c/1/0", "ce/ood/c/0/0", "ce/ood/c/1/0"]
+    np.testing.assert_allclose(weights.means["val"]["id"], before.means["val"]["id"], rtol=1e-14)
 
 
 def test_damaged_chunk(folder):
