@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from stores.cache import open_cache
-from stores.cachechecks import check_cache
+from stores.cachechecks import check_cache, check_plain_files
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.fingerprints import SHORT, digest
@@ -49,6 +49,7 @@ def distill(
                 *(folder, learned_from[:SHORT], logits.seal[:SHORT]),
             )
         return folder
+    check_plain_files(logits)
     runs.mkdir(parents=True, exist_ok=True)
 
     from pipeline.tutoring import tutor  # torch, which a finished run does not need

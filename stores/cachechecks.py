@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stores.arraynames import array_parts
+from stores.arraynames import array_parts, chunk_of
 from stores.cache import Cache
 from stores.cachekeys import CachePlan, data_settings, named_inputs, row_inputs, sample_inputs
 from stores.dataset import DataSet
@@ -42,6 +42,16 @@ def check_cache(
             f"{cache.folder} was made from other data than {data.folder}: {', '.join(changed)} "
             "differ; run `refkd cache` on this data set"
         )
+
+
+def check_plain_files(cache: Cache) -> None:
+    """Raise RefkdError if a file of a cache that holds no logits is missing or changed.
+
+    They are small, and a student reads few of them: no harm in the others is to go unnoticed.
+    """
+    for name in cache.manifest["files"]:
+        if chunk_of(name) is None:
+            cache.read(name)
 
 
 def check_plan(cache: Cache, plan: CachePlan) -> None:

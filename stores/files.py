@@ -131,7 +131,7 @@ def read_seal(folder: Path, *, repair: str) -> tuple[dict[str, Any], str]:
 def read_sealed(folder: Path, name: str, manifest: dict[str, Any], *, repair: str) -> bytes:
     """Return the bytes of a file listed in a manifest, checked against its digest.
 
-    Raises RefkdError if the file is not listed, missing or changed.
+    Raises RefkdError if the file is not listed, missing, changed, or cannot be read.
     """
     entry = manifest["files"].get(name)
     if entry is None:
@@ -140,6 +140,8 @@ def read_sealed(folder: Path, name: str, manifest: dict[str, Any], *, repair: st
         data = (folder / name).read_bytes()
     except FileNotFoundError:
         raise RefkdError(f"{folder / name} is missing; {repair}") from None
+    except OSError as error:
+        raise RefkdError(f"{folder / name} cannot be read ({error.strerror}); {repair}") from None
     if bytes_digest(data) != entry["sha256"]:
         raise RefkdError(
             f"{folder / name} is damaged: its digest is not the recorded one; {repair}"

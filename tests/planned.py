@@ -111,9 +111,7 @@ class Ask:
         return self.forward
 
     def forward(self, teacher, lo, hi):
-        if self.notes is not None:
-            with self.notes.open("a") as file:
-                file.write(f"{os.getpid()} {teacher} {lo}\n")
+        self.note(teacher, lo)
         time.sleep(self.delay_s)
         logits, trouble = said(teacher, lo, hi), self.trouble.get((teacher, lo))
         if trouble == "nan":
@@ -121,6 +119,12 @@ class Ask:
         elif trouble == "death":
             os._exit(9)
         return logits
+
+    def note(self, teacher, lo):
+        """Write down that this process is asked."""
+        if self.notes is not None:
+            with self.notes.open("a") as file:
+                file.write(f"{os.getpid()} {teacher} {lo}\n")
 
     def asked(self):
         """The (teacher, first row) of every question so far."""

@@ -1,0 +1,60 @@
+"""SIGKILLs at random moments of a build, its commit included: nothing corrupt, lost, doubled or redone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def quick_path():
+    """A folder in memory where there is such a thing: waiting for the disk is not what is tested."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def kill_builds(folder, *args):
+    """Run the program that kills builds, and return what it found."""
+    done = subprocess.run(
+        [sys.executable, HERE / "killing_at_random.py", folder, *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"},
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(("kills", "workers"), [(4, 1), (2, 2)])
+def test_a_few_kills(kills, workers, quick_path):
+    """Killed and begun again at once, a build ends with the bytes of one that was left in peace."""
+    found = kill_builds(quick_path, kills, workers, 0)
+
+    assert found["wrong"] == []
+    assert found["kills"] == kills
+
+
+SLOW = [(100, 1, "real"), (40, 1, "planned"), (60, 2, "planned")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "workers", "teachers"), SLOW)
+def test_two_hundred_kills(kills, workers, teachers, quick_path):
+    """At most a chunk a kill and worker is asked about twice; a quarter of the kills fall on the commit."""
+    found = kill_builds(quick_path, kills, workers, 1, teachers)
+
+    assert found["wrong"] == []
+    assert found["kills"] == kills
+    assert found["fell"]["commit"] >= kills // 5
+    assert found["fell"]["chunks"] >= kills // 5
+    assert found["fell"]["builder"] >= kills // 4
+    assert sum(count for count, *_ in SLOW) == 200
