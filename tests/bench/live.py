@@ -40,7 +40,7 @@ REACH = 0.97
 BATCH = 32
 SIZES = {
     "full": {
-        "epoch": {"pairs": 8 * BATCH, "clips": 128, "hidden": 128},
+        "epoch": {"pairs": 12 * BATCH, "clips": 128, "hidden": 128},
         "ablations": {"pairs": 6 * BATCH, "clips": 64, "hidden": 128},
     },
     "smoke": {
