@@ -4,7 +4,7 @@ Shapes: N rows, V videos, L words, M word types.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from stores.rowarrays import RowArray
 
 Columns = Mapping[str, npt.NDArray[np.generic]]
 NO_COLUMNS: Columns = {}
+BLOCK_ROWS = 4096  # of queries spelled out at once
 
 
 class RowFields:
@@ -53,22 +54,20 @@ class RowFields:
 def _video_digests(data: DataSet, video_N: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
     """Return the digest of each row's features on the grid, shape (N, 32)."""
     used_U, place_N = np.unique(video_N, return_inverse=True)
-    digests_U32 = np.empty((len(used_U), 32), np.uint8)
-    for place, video in enumerate(used_U):
-        rows_TD = np.ascontiguousarray(data.features[video, : data.video_clips[video]])
-        digests_U32[place] = _sha256(rows_TD.tobytes())
+    shown = ((video, data.video_clips[video]) for video in used_U)
+    digests_U32 = _row_digests(data.features[video, :clips].tobytes() for video, clips in shown)
     return digests_U32[place_N]
 
 
 def moment_digests(data: DataSet, rows: Rows) -> npt.NDArray[np.uint8]:
     """Return the digest of what each row's moved views are made of, shape (N, 32)."""
     used_U, place_N = np.unique(rows.video, return_inverse=True)
-    raw_U = [bytes(_sha256(np.ascontiguousarray(data.raw_rows(int(v))).data)) for v in used_U]
+    raw_U = [hashlib.sha256(data.raw_rows(int(v)).tobytes()).digest() for v in used_U]
     windows = {(split, p.id): p.windows[0] for split in data.pairs for p in data.pairs[split]}
     names = zip(rows.splits, rows.ids, strict=True)
     moments_N3 = np.column_stack([[windows[name] for name in names], rows.durations_s])
-    both = zip(moments_N3.astype(np.float64), place_N, strict=True)
-    return np.stack([_sha256(raw_U[place] + moment_3.tobytes()) for moment_3, place in both])
+    both = zip(moments_N3.astype(np.float64), place_N.tolist(), strict=True)
+    return _row_digests(raw_U[place] + moment_3.tobytes() for moment_3, place in both)
 
 
 def _query_digests(data: DataSet, words_NL: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
@@ -79,16 +78,20 @@ def _query_digests(data: DataSet, words_NL: npt.NDArray[np.int32]) -> npt.NDArra
     lexicon = data.lexicon
     code_points = np.array([-1, -2, *map(ord, data.characters)], np.int32)  # padding, unknown
     spelled_MC = code_points[lexicon.chars]
-    types_M32 = np.stack(
-        [
-            _sha256(bytes([known]) + spelled_C.tobytes() + vector_W.tobytes())
-            for known, spelled_C, vector_W in zip(
-                lexicon.known.tolist(), spelled_MC, lexicon.vectors, strict=True
-            )
-        ]
+    types_M32 = _row_digests(
+        bytes([known]) + spelled_C.tobytes() + vector_W.tobytes()
+        for known, spelled_C, vector_W in zip(
+            lexicon.known.tolist(), spelled_MC, lexicon.vectors, strict=True
+        )
     )
-    return np.stack([_sha256(types_M32[words_L].tobytes()) for words_L in words_NL])
+    return _row_digests(
+        types_L32.data
+        for lo in range(0, len(words_NL), BLOCK_ROWS)
+        for types_L32 in types_M32[words_NL[lo : lo + BLOCK_ROWS]]
+    )
 
 
-def _sha256(data: bytes | memoryview) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+def _row_digests(rows: Iterable[bytes | memoryview]) -> npt.NDArray[np.uint8]:
+    """Return the digest of the bytes of each of N rows, shape (N, 32)."""
+    digests = b"".join(hashlib.sha256(row).digest() for row in rows)
+    return np.frombuffer(digests, np.uint8).reshape(-1, 32)
