@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,6 +40,12 @@ ROWS = {"full": 1_000_000, "smoke": 2_000}
 CLIPS = 64
 GROWING = {"full": (100_000, 1_000_000, 10_000_000), "smoke": (500, 1_000, 2_000)}
 FEW_CLIPS = 16
+READ = {"float16": "raw", "float32": "float32"}  # caches that are read without a kernel too
+LIMIT = (
+    "reading the chunks and comparing their SHA-256 alone takes {:.2f} of the time, and of float32 "
+    "there are twice the bytes for the same arithmetic. Tried without gain: reading into memory that "
+    "is used again, mapping the files, digesting piece by piece between the kernel's blocks"
+)
 PACKED = ("shuffle-zstd", "blosc", "zstd")
 ENVIRONMENT = {"device": "cpu", "torch": "none"}
 PEAK = """
@@ -69,6 +76,8 @@ def against_memmap(folder: Path, rows: int) -> list[Figure]:
         "memmap": flat["raw"].weigh,
         "memmap float32": flat["float32"].weigh,
         "stock": stock(caches["raw"], folder / "stock.npy"),
+        "reading float16": digests(caches["raw"]),
+        "reading float32": digests(caches["float32"]),
     }
     seconds = take_turns(competitors)
     for name, held in flat.items():
@@ -86,6 +95,8 @@ def against_memmap(folder: Path, rows: int) -> list[Figure]:
     best = max(PACKED, key=lambda name: shares[name][0])
     others: dict[str, float | int | str] = {name: share for name, (share, _) in shares.items()}
     packed: dict[str, float | int | str] = {f"{name} size": sizes[name] for name in PACKED}
+    reading = {name: ratio(seconds, f"reading {name}", cache)[0] for name, cache in READ.items()}
+    details |= {f"reading and digests, share of `weigh`, {name}": x for name, x in reading.items()}
     return [
         reaches(
             "raw float16: kernel over a memmap / `weigh`",
@@ -98,6 +109,7 @@ def against_memmap(folder: Path, rows: int) -> list[Figure]:
             ratio(seconds, "memmap float32", "float32"),
             0.65,
             {},
+            limit=LIMIT.format(reading["float32"]),
         ),
         reaches(
             f"{best} float16: kernel over a memmap / `weigh`", shares[best], 0.45, others | packed
@@ -111,7 +123,12 @@ def against_memmap(folder: Path, rows: int) -> list[Figure]:
 def growing(folder: Path, few: int, many: int, most: int) -> list[Figure]:
     """Return the cost per sample of the largest cache over the smallest, and its memory over the middle one's."""
     caches = {rows: build(folder / str(rows), rows, FEW_CLIPS) for rows in (few, many, most)}
-    seconds = take_turns({str(rows): timed_weigh(caches[rows]) for rows in (few, most)})
+    flat = Flat(folder / "flat.bin", caches[most])
+    competitors: dict[str, Callable[[], object]] = {
+        **{str(rows): timed_weigh(caches[rows]) for rows in (few, most)},
+        "memmap": flat.weigh,
+    }
+    seconds = take_turns(competitors)
     cost, (least, greatest) = ratio(seconds, str(most), str(few))
     scale = few / most
     peaks = {rows: peak_kib(caches[rows]) / 1024 for rows in (many, most)}
@@ -122,6 +139,12 @@ def growing(folder: Path, few: int, many: int, most: int) -> list[Figure]:
     mib["MiB of logits"] = most * 2 * FEW_CLIPS * 2 / 2**20
     shutil.rmtree(folder)
     return [
+        reaches(
+            f"raw float16, {most:,} rows of 16 clips: kernel over a memmap / `weigh`",
+            ratio(seconds, "memmap", str(most)),
+            0.65,
+            {},
+        ),
         Figure(
             "6",
             f"`weigh`, cost per sample at {most:,} rows over {few:,}, 16 clips",
@@ -147,10 +170,13 @@ def reaches(
     found: tuple[float, tuple[float, float]],
     reach: float,
     details: dict[str, float | int | str],
+    *,
+    limit: str = "",
 ) -> Figure:
-    """Return a figure that should not be below what is to reach."""
+    """Return a figure that should not be below what is to reach; the limit is told if it is."""
     value, spread = found
-    return Figure("6", claim, value, reach, "at least", spread=spread, details=details)
+    told = limit if value < reach else ""
+    return Figure("6", claim, value, reach, "at least", spread=spread, details=details, limit=told)
 
 
 def timed_weigh(cache: Path) -> Callable[[], float]:
@@ -188,6 +214,18 @@ class Flat:
         with ThreadPoolExecutor(num_threads()) as pool:
             list(pool.map(part, range(0, len(ce_N2), self.rows)))
         save(self.saved, ce_N2)
+
+
+def digests(cache: Path) -> Callable[[], None]:
+    """Return what reads and checks every chunk, on as many threads, and does nothing with it."""
+
+    def run() -> None:
+        opened = open_cache(cache)
+        with ThreadPoolExecutor(num_threads()) as pool:
+            for _ in pool.map(partial(opened.chunk, "id"), range(opened.layout.num_chunks)):
+                pass
+
+    return run
 
 
 def stock(cache: Path, out: Path) -> Callable[[], None]:
