@@ -24,6 +24,7 @@ from stores.errors import RefkdError
 
 PAIRS = 96  # three chunks of each teacher
 PLAN = make_plan()
+MOST_COMMITS = 2  # attempts at one cache that find all chunks done: the next may end in peace
 NOTES = "REFKD_TEST_NOTES"  # the file in which a build writes down what it asks
 
 
@@ -90,12 +91,15 @@ def finished(out: Path):
     return found[0] if found else None
 
 
+def chunks_done(out: Path) -> int:
+    """How many chunks the journal of a build names."""
+    journals = list((out / BUILDING).glob("*/journal.jsonl"))
+    return journals[0].read_bytes().count(b"\n") if journals else 0
+
+
 def is_committing(out: Path, num_chunks: int) -> bool:
     """Whether all chunks are done, and sealing, renaming and tidying is what is left."""
-    if finished(out):
-        return True
-    journals = list((out / BUILDING).glob("*/journal.jsonl"))
-    return bool(journals) and journals[0].read_bytes().count(b"\n") >= num_chunks
+    return finished(out) is not None or chunks_done(out) >= num_chunks
 
 
 class Killing:
@@ -121,7 +125,9 @@ class Killing:
     def one_cache(self, number: int, most: int) -> None:
         """Build a cache, killed so often at most, until it is finished, and look at it."""
         out, notes, kills = self.folder / str(number), self.folder / f"{number}.notes", 0
-        while kills < most and not finished(out):
+        commits = 0
+        while kills < most and not finished(out) and commits < MOST_COMMITS:
+            commits += chunks_done(out) >= self.num_chunks
             kills += self.attempt(out, notes)
             if finished(out) and all_bytes(finished(out)) != self.bytes:
                 self.wrong.append(f"{number}: a cache stands there that is not whole")
@@ -141,16 +147,15 @@ class Killing:
     def attempt(self, out: Path, notes: Path) -> bool:
         """Start a build and kill it at some moment; return whether it was still at work."""
         child = start(lambda: self.work(out), notes)
-        commit = self.rng.random() < 0.25
-        if commit:
+        before = chunks_done(out)
+        if before == self.num_chunks or self.rng.random() < 0.25:
             wait_for(lambda: is_committing(out, self.num_chunks), child)
             time.sleep(self.rng.uniform(0, self.commit_s))
-        elif self.workers == 1:
-            time.sleep(self.rng.uniform(0, self.chunks_s / 2))
-        else:  # whose start takes longer than all the rest
-            enough = len(Ask(notes).asked()) + self.rng.randint(0, 12)
-            wait_for(lambda: len(Ask(notes).asked()) > enough, child)
-            time.sleep(self.rng.uniform(0, 0.05))
+        else:
+            enough = self.rng.randrange(before, self.num_chunks)
+            wait_for(lambda: chunks_done(out) >= enough or finished(out), child)
+            rest_s = self.chunks_s / (2 if enough == before else self.num_chunks)
+            time.sleep(self.rng.uniform(0, rest_s))
         return self.kill(child, out)
 
     def kill(self, child: int, out: Path) -> bool:

@@ -211,6 +211,7 @@ ATTACKS = [
     Attack("a video's features", prepared(another_video), "features", 16, REFUSE),
     Attack("a query word", line(7, query="people swim slowly"), "queries", CHUNK, REFUSE),
     Attack("a foreign letter", line(7, query="people swimé"), "queries", CHUNK, REFUSE),
+    Attack("letters alone", line(10, query="people slide"), "queries", CHUNK, REFUSE),
     Attack("order of words", line(7, query="climb people"), "queries", CHUNK, REFUSE),
     Attack("two ids", lines(with_ids_of_each_other), "queries", CHUNK, REFUSE),
     Attack("an id", line(7, qid="q007x"), "ids", CHUNK, REFUSE),
