@@ -172,14 +172,3 @@ def test_views(data_folder, teacher_folders, tmp_path):
     found = verify(folder, data_folder, teachers=teacher_folders, device="cpu")["teachers"]
 
     assert found.keys() == {"id", "id, view 1", "ood", "ood, view 1"}
-
-
-def test_compiled_networks_say_the_same(data, data_folder, teacher_folders):
-    """A compiled teacher's logits are within the tolerance of its own."""
-    rows = data.rows("train")
-    network = load_model(teacher_folders["id"], device="cuda").network
-    plain = model_logits(network, data, rows, 0, 96, device="cuda")
-    network.compile()
-    compiled = model_logits(network, data, rows, 0, 96, device="cuda")
-
-    np.testing.assert_allclose(compiled, plain, atol=TOLERANCE["float32"])
