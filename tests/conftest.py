@@ -19,6 +19,8 @@ from stores.words import open_words
 from student.inputs import Inputs, length_mask
 from student.recipe import Recipe
 
+collect_ignore = ["bench"]  # not tests: test_bench.py runs them, with what they need
+
 ACTIONS = ("jump", "run", "swim", "climb")
 CHANNELS, CLIPS, STEP_S = 6, 16, 0.5
 

@@ -5,7 +5,7 @@ import pytest
 
 BENCH = Path(__file__).parent / "bench"
 sys.path.insert(0, str(BENCH))
-from harness import Figure, take_turns  # noqa: E402
+from harness import Figure, ratio, take_turns  # noqa: E402
 from run import NOT_BENCHES, page  # noqa: E402
 
 BENCHES = sorted(path.stem for path in BENCH.glob("*.py") if path.stem not in NOT_BENCHES)
@@ -20,6 +20,13 @@ def test_turns():
     assert calls == ["a"] * 4
     assert seconds["b"] == [2.5, 2.5, 2.5]
     assert len(seconds["a"]) == 3
+
+
+def test_ratio_is_of_turns():
+    """2 over 1, 6 over 2 and 4 over 4 are ratios 2, 3 and 1: the median is 2, not 4 over 2.5."""
+    found = ratio({"a": [2.0, 6.0, 4.0], "b": [1.0, 2.0, 4.0]}, "a", "b")
+
+    assert found == (2.0, (1.0, 3.0))
 
 
 def test_page_says_what_falls_short():
