@@ -202,11 +202,11 @@ def test_a_full_disk_keeps_what_was_done(data_folder, cache_folder, tmp_path, mo
 
     save, calls = training.save_checkpoint, []
 
-    def full(path, state):
+    def full(path, state, **origin):
         calls.append(path)
         if len(calls) == 2:
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        save(path, state)
+        save(path, state, **origin)
 
     knobs = ["--hidden", 8, "--epochs", 3, "--batch", 48, "--device", "cpu", "--threads", 1]
     monkeypatch.setattr(training, "save_checkpoint", full)
