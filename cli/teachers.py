@@ -194,7 +194,8 @@ def cache(
 def weigh(cache: Path, *, scheduler: str | None, as_json: bool) -> None:
     """Write how wrong each cached teacher is.
 
-    The cross-entropies of equations 1 and 2, per pair and boundary, go into CACHE/weights.
+    The cross-entropies of equations 1 and 2, per pair and boundary, go into CACHE/weights. One thread
+    for each core; DASK_NUM_WORKERS sets another number.
     """
     from pipeline.weigh import weigh as stage
 

@@ -100,12 +100,13 @@ def test_blocks_move_no_bit(dtype, num_clips, monkeypatch):
 
 
 def test_every_float16_is_widened_exactly():
-    """The table holds for each of the 65,536 what NumPy's cast makes of it."""
-    half = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 2, 16)
+    """Each finite one becomes the bits that NumPy's cast makes of it, zeros and subnormals too."""
+    half = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    half = half[np.isfinite(half)].reshape(-1, 2, 16)
     found = np.empty(half.shape, np.float32)
     _widen(half, found)
 
-    np.testing.assert_array_equal(found, half.astype(np.float32))
+    assert found.tobytes() == half.astype(np.float32).tobytes()
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from planned import all_bytes, build, make_plan
 
-from pipeline.weigh import weigh
+from pipeline.weigh import num_threads, weigh
 from stores.cache import open_cache
 from stores.errors import RefkdError
 from stores.weights import open_weights
@@ -111,6 +111,16 @@ def test_small_windows_move_no_bit(folder, weighed, monkeypatch):
     monkeypatch.setattr("pipeline.weigh.MOST_VALUES", 3 * 32 * 2 * 8)
 
     assert all_bytes(weigh(folder)) == weighed
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_move_no_bit(folder, weighed, threads):
+    """Dask's own setting says how many threads there are; they change nothing."""
+    import dask
+
+    with dask.config.set(num_workers=threads):
+        assert num_threads() == threads
+        assert all_bytes(weigh(folder)) == weighed
 
 
 def test_many_samples(folder, monkeypatch):
