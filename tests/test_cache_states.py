@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ from planned import NUM_CLIPS, all_bytes, make_plan
 
 from pipeline.filling import fill, repair
 from pipeline.weigh import weigh
-from stores.arraynames import array_parts
-from stores.building import BUILDING, cache_folder
+from stores.arraynames import array_parts, chunk_of
+from stores.building import BUILDING, building_folder, cache_folder
 from stores.cache import damaged_files, open_cache, read_cache
 from stores.cachekeys import CachePlan
 from stores.errors import RefkdError
@@ -34,7 +35,7 @@ from stores.weights import open_weights
 
 NUM_ROWS, ROWS, CHUNKS = 70, 32, 3
 TEACHERS = ("id", "ood", "third")
-CHANGES = ("fsync", "replace", "rename", "link", "unlink", "rmdir", "mkdir")
+CHANGES = ("replace", "rename", "link", "unlink", "rmdir", "mkdir")
 HERE, ELSEWHERE = {"device": "cpu", "torch": "2"}, {"device": "cpu", "torch": "3"}
 WAYS_OUT = ("run ", "delete ", "give ")
 
@@ -99,32 +100,37 @@ class World:
             views=views,
         )
 
-    def said(self, array, lo, hi):
-        """What a teacher says of rows of one chunk, [hi - lo, 2, T]: nobody says the same twice."""
+    def said(self, array, lo, hi, here):
+        """What a teacher says of rows of one chunk on some machine, [hi - lo, 2, T]: never the same."""
         teacher, view = array_parts(array)
         number = TEACHERS.index(teacher)
-        of = [number, self.taught[number], view, lo // ROWS, self.rows[lo // ROWS]]
+        row = [lo // ROWS, self.rows[lo // ROWS]]
+        of = [number, self.taught[number], view, *row, int(here["torch"])]
         logits = np.random.default_rng(of).normal(size=(hi - lo, 2, NUM_CLIPS))
         return logits.astype(np.float32)
-
-    def expected(self, plan):
-        """What a cache must hold, by array."""
-        valid = np.arange(NUM_CLIPS) < plan.samples.clips_N[:, None, None]
-        spans = [plan.layout.span(chunk) for chunk in range(CHUNKS)]
-        whole = {name: [self.said(name, lo, hi) for lo, hi in spans] for name in plan.arrays}
-        return {
-            name: np.where(valid, np.concatenate(parts), np.float32(0))
-            for name, parts in whole.items()
-        }
 
 
 @dataclass(frozen=True)
 class Known:
-    """A finished cache: what it was made from, what it must hold, and every byte it had."""
+    """A finished cache: what it was made from, on which machine each array, and every byte it had."""
 
     plan: CachePlan
     world: World
+    built: dict[str, dict[str, str]]
     bytes: dict[str, bytes]
+
+    def expected(self):
+        """What it must hold, by array: all that was said on the machine that the array names."""
+        valid = np.arange(NUM_CLIPS) < self.plan.samples.clips_N[:, None, None]
+        spans = [self.plan.layout.span(chunk) for chunk in range(CHUNKS)]
+        for name, here in self.built.items():
+            said = np.concatenate([self.world.said(name, lo, hi, here) for lo, hi in spans])
+            yield name, np.where(valid, said, np.float32(0))
+
+    def made_elsewhere(self, names, here):
+        """Whether some of these files hold logits that another machine said."""
+        arrays = {found[0] for name in names if (found := chunk_of(name))}
+        return any(self.built[array] != here for array in arrays)
 
     def differing(self, folder):
         """Names of files that are not as they were, weights aside."""
@@ -141,7 +147,6 @@ class Caches(RuleBasedStateMachine):
         self.place = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         self.out = self.place / "out"
         self.world, self.known, self.renamed = World(), {}, 0
-        self.weighed: dict[Path, dict[str, bytes]] = {}
 
     def teardown(self):
         for folder in self.known:
@@ -179,17 +184,18 @@ class Caches(RuleBasedStateMachine):
 
     def build_one(self, plan, here):
         folder, held = cache_folder(self.out, plan), self.held(here)
-        lost = folder in self.known and self.known[folder].differing(folder)
+        lost = self.known[folder].differing(folder) if folder in self.known else set()
         asked, refusal = attempt(lambda: self.fill(plan, here))
         if refusal:
-            assert lost & {MANIFEST, SEAL}, refusal
+            elsewhere = lost and self.known[folder].made_elsewhere(lost, here)
+            assert lost & {MANIFEST, SEAL} or elsewhere, refusal
             assert "run `refkd cache` again" in refusal
-            event("build: refused, for its manifest is lost")
+            event(f"build: refused to mend, made elsewhere {elsewhere}")
             return
         event(
             f"build: {'asked' if asked else 'nothing asked'}, {describe(folder, self.known, lost)}"
         )
-        assert not lost or not lost & {MANIFEST, SEAL}
+        assert not lost & {MANIFEST, SEAL}
         assert len(asked) == len(set(asked))
         if not lost:  # what is mended is asked for, whoever else has it
             assert not held & {self.identity(plan, *one) for one in asked}
@@ -198,8 +204,9 @@ class Caches(RuleBasedStateMachine):
         left = [path.name for path in (self.out / BUILDING).iterdir() if path.suffix != ".lock"]
         assert not [name for name in left if plan.key[:16] in name]
 
-    @rule(point=st.integers(1, 120), **CHOICE)
-    def die_building(self, point, teachers, views, here):
+    @rule(point=st.integers(1, 40), hurt=st.booleans(), again=st.booleans(), **HARM, **CHOICE)
+    def die_building(self, point, hurt, again, teachers, views, here, **harm):
+        """Whatever a dead build leaves, there is a right cache or none; the next one goes on."""
         plan = self.world.plan(teachers, views)
         with suppress(Died, RefkdError), dying(point):
             self.fill(plan, here)
@@ -207,6 +214,10 @@ class Caches(RuleBasedStateMachine):
         event(f"dead: cache there {cache_folder(self.out, plan).exists()}")
         if cache_folder(self.out, plan).exists():
             self.learn(plan)
+        elif hurt and building_folder(self.out, plan).is_dir():
+            spoil(building_folder(self.out, plan), **harm)
+        if again:
+            self.build_one(plan, here)
 
     @rule(number=st.integers(1, 2), point=st.sampled_from([0, 0, 20, 45]), **CHOICE)
     def build_a_part(self, number, point, teachers, views, here):
@@ -220,17 +231,11 @@ class Caches(RuleBasedStateMachine):
     # what befalls them
 
     @rule(which=ANY, **HARM)
-    def damage(self, which, kind, name, other, place):
+    def damage(self, which, **harm):
         if not self.known:
             return
         folder = self.one(which)
-        spoil(folder, kind, name, other, place)
-
-    @rule(**HARM)
-    def damage_half_built(self, kind, name, other, place):
-        for folder in sorted((self.out / BUILDING).iterdir()):
-            if folder.is_dir():
-                spoil(folder, kind, name, other, place)
+        spoil(folder, **harm)
 
     @rule(which=ANY, gone=st.booleans())
     def take_away(self, which, gone):
@@ -258,10 +263,17 @@ class Caches(RuleBasedStateMachine):
         known = self.known[folder]
         before, damaged = all_bytes(folder), known.differing(folder)
         world = known.world if not lies else World(tuple(9 for _ in known.world.rows))
-        chunks = {name for name in damaged if name.startswith("teachers/") and "/c/" in name}
+        lies = lies or known.made_elsewhere(damaged, HERE)
+        chunks = {name for name in damaged if chunk_of(name)}
         try:
             with dying(point):
-                repair(folder, known.plan, lambda: world.said, HERE, block_rows=ROWS)
+                repair(
+                    folder,
+                    known.plan,
+                    lambda: partial(world.said, here=HERE),
+                    HERE,
+                    block_rows=ROWS,
+                )
             refused = None
         except Died:
             refused = Died
@@ -294,7 +306,7 @@ class Caches(RuleBasedStateMachine):
             return
         weights = open_weights(open_cache(folder)).ce
         event("weigh: right")
-        for name, logits in known.world.expected(known.plan).items():
+        for name, logits in known.expected():
             np.testing.assert_allclose(
                 weights[name], cross_entropy(logits, known.plan, name), 1e-5, 1e-6
             )
@@ -311,7 +323,7 @@ class Caches(RuleBasedStateMachine):
 
         def forward(array, lo, hi):
             asked.append((array, lo // ROWS))
-            return world.said(array, lo, hi)
+            return world.said(array, lo, hi, here)
 
         fill(self.out, plan, lambda: forward, here, block_rows=ROWS, workers=1, part=part)
         return asked
@@ -324,14 +336,16 @@ class Caches(RuleBasedStateMachine):
             whole = all_bytes(folder)
             listed = {*read_cache(folder).manifest["files"], MANIFEST, SEAL}
             assert set(whole) == listed
-            self.known[folder] = Known(plan, self.world, whole)
+            arrays = read_cache(folder).manifest["arrays"]
+            built = {name: facts["built"] for name, facts in arrays.items()}
+            self.known[folder] = Known(plan, self.world, built, whole)
             self.look(folder)
 
     def look(self, folder):
         """Read a cache as students do, and in another way: it is right, or the damage is named."""
         known = self.known[folder]
         damaged = known.differing(folder)
-        for name, logits in known.world.expected(known.plan).items():
+        for name, logits in known.expected():
             for read in (stored_logits, lambda cache, name: cache.logits(name)):
                 found, refusal = attempt(
                     lambda read=read, name=name: read(open_cache(folder), name)
@@ -351,14 +365,10 @@ class Caches(RuleBasedStateMachine):
             damaged = known.differing(folder)
             if damaged & {MANIFEST, SEAL}:
                 continue
-            for array, facts in read_cache(folder).manifest["arrays"].items():
-                files = {f"teachers/{array}/logits/c/{chunk}/0/0": chunk for chunk in range(CHUNKS)}
-                if array_parts(array)[1]:
-                    files = {f"teachers/{array}/c/{chunk}/0/0": chunk for chunk in range(CHUNKS)}
-                for file, chunk in files.items():
-                    if facts["built"] == here and file not in damaged:
-                        assert file in known.bytes
-                        held.add(self.identity(known.plan, array, chunk))
+            for file in known.bytes.keys() - damaged:
+                found = chunk_of(file)
+                if found and known.built[found[0]] == here:
+                    held.add(self.identity(known.plan, *found))
         return held
 
     def identity(self, plan, array, chunk):

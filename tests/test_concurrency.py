@@ -153,6 +153,7 @@ def test_an_orphan_that_writes_on(name, whole, tmp_path, monkeypatch):
     assert ask.asked() == []
 
 
+@pytest.mark.slow
 def test_four_different_caches_at_once(whole, tmp_path):
     """Caches of other teachers grow beside each other in one folder, each whole, none in another's way."""
     out, sets = tmp_path / "out", [("id",), ("ood",), ("id", "ood"), ("id", "ood", "third")]

@@ -296,6 +296,6 @@ def test_one_change_misses_and_is_named(attack, worlds, tmp_path, monkeypatch, c
     (new,) = found
     assert new.name != old.name
     assert read_costs(new)["cache"]["rows"] == attack.asked
-    if "chunks taken from" in caplog.text:
+    if attack.asked < ALL and attack.asked != PAIRS:  # some chunks of an array were taken over
         alone = cache(changed.data, tmp_path / "alone", device="cpu", **changed.options)
         assert all_bytes(new) == all_bytes(alone)

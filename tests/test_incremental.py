@@ -70,7 +70,7 @@ def check(world, other, out, tmp_path):
     return expected
 
 
-@pytest.mark.parametrize(("number", "seed"), [(1, 0), (2, 1), (3, 2), (9, 3)])
+@pytest.mark.parametrize(("number", "seed"), [(1, 0), (3, 2)])
 def test_changed_samples(number, seed, world, out, tmp_path):
     """Other words of k samples at random places: the rows of their chunks alone are asked about."""
     chosen = random.Random(seed).sample(range(PAIRS), number)

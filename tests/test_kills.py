@@ -34,7 +34,7 @@ def kill_builds(folder, *args):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize(("kills", "workers"), [(4, 1), (2, 2)])
+@pytest.mark.parametrize(("kills", "workers"), [(5, 1), (1, 2)])
 def test_a_few_kills(kills, workers, quick_path):
     """Killed and begun again at once, a build ends with the bytes of one that was left in peace."""
     found = kill_builds(quick_path, kills, workers, 0)
