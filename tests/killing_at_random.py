@@ -3,9 +3,9 @@
     python killing_at_random.py FOLDER KILLS WORKERS SEED [real]
 
 `real` is `refkd cache` itself, in one process, on real networks; else the teacher is one line, and
-several workers are processes. What is killed is the builder, its whole process group, or a worker alone. Nothing is started by
-a shell, so that the next builder is at work while orphans of the last one still are. Prints JSON:
-where the kills fell, and what went wrong.
+several workers are processes. What is killed is the builder, it and its workers, or a worker alone.
+Nothing is started by a shell, so that the next builder is at work while orphans of the last one still
+are. Prints JSON: where the kills fell, and what went wrong.
 """
 
 import json
@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from planned import Ask, all_bytes, build, make_plan
@@ -61,13 +62,12 @@ def build_planned(out: Path, workers: int):
 
 
 def start(work, notes: Path) -> int:
-    """Do work in a fork of this process, at the head of a process group; return its number."""
+    """Do work in a fork of this process; return its number."""
     child = os.fork()
     if child:
         return child
     code = 1  # a fork must never return into the caller
     try:
-        os.setpgid(0, 0)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # no progress bars
         os.environ[NOTES] = str(notes)
         work()
@@ -159,20 +159,18 @@ class Killing:
         return self.kill(child, out)
 
     def kill(self, child: int, out: Path) -> bool:
-        victims = _children(child)
-        if victims and self.rng.random() < 0.2:
-            what, victim = "worker", self.rng.choice(victims)
+        workers = _children(child)
+        what, victims = "builder", [child]
+        if workers and self.rng.random() < 0.2:
+            what, victims = "worker", [self.rng.choice(workers)]
         elif self.rng.random() < 0.3:
-            what, victim = "group", -child
-        else:
-            what, victim = "builder", child
+            what, victims = "all", [*workers, child]
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return self._ended(status, what)
-        try:
-            os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:  # a worker that has ended just now, or a group not yet made
-            os.kill(child, signal.SIGKILL)
+        for victim in victims:
+            with suppress(ProcessLookupError):  # a worker that has ended just now
+                os.kill(victim, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if not self._ended(status, what):
             return False
@@ -200,7 +198,7 @@ def wait_for(condition, child: int) -> None:
 
 
 def _children(process: int) -> list[int]:
-    """The workers of a process; multiprocessing's tracker of resources, which is the first, is none."""
+    """The workers of a process; the first is multiprocessing's own, which tidies up after all."""
     text = Path(f"/proc/{process}/task/{process}/children").read_text()
     return [int(number) for number in text.split()][1:]
 

@@ -18,7 +18,7 @@ def test_ours_is_the_published_network(small):
     """Without padding and dropout, ours and the published structure say and learn the same."""
     found = differences(*small)
 
-    assert found["largest difference of a logit"] < 1e-5
+    assert found["largest difference of a logit"] < 1e-4  # of several units; processors differ
     assert found["largest difference of a gradient"] < 1e-4
     assert found["largest gradient"] > 0.1
 
