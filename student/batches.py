@@ -115,9 +115,12 @@ def epoch_order(num_rows: int, batch: int, *, seed: int, epoch: int) -> list[npt
 
 
 def prefetch(items: Iterable[Item], *, ahead: int = 2) -> Iterator[Item]:
-    """Yield the items in order while one thread prepares the next ones."""
+    """Yield the items in order while one thread prepares the next ones, without helpers of its own.
+
+    Helpers would be one more thread for each core, and the step would wait for the slowest of its own.
+    """
     source = iter(items)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="refkd-batches") as pool:
+    with ThreadPoolExecutor(1, "refkd-batches", torch.set_num_threads, (1,)) as pool:
         waiting = [pool.submit(list, islice(source, 1)) for _ in range(ahead)]
         while found := waiting.pop(0).result():
             waiting.append(pool.submit(list, islice(source, 1)))
