@@ -62,12 +62,19 @@ def _stage_rows(subjects: Sequence[Subject], data: Path) -> dict[str, list[Cell]
     notes = [(f" {cache.name}", read_costs(cache)) for cache in caches]
     for where, costs in notes if len(caches) > 1 else [("", dict(*(n for _, n in notes)))]:
         for stage, name in STAGES.items():
-            rows[name + where] = _cells([costs[stage]] if stage in costs else [])
+            parts = _parts(costs, stage)
+            for key in parts or [stage]:
+                rows[name + key.removeprefix(stage) + where] = _cells([costs[key]] if parts else [])
     for subject in subjects:
         if subject.kind == "student":
             named = several(subject.name, len(subject.at_hand))
             rows[f"distill (stage three): {named}"] = _cells(_noted(subject, "distill"))
     return rows
+
+
+def _parts(costs: Mapping[str, Cost], stage: str) -> list[str]:
+    """Return under what keys a stage is noted: its own, and one for each part of several machines."""
+    return [key for key in costs if key == stage or key.startswith(f"{stage} part ")]
 
 
 def _noted(subject: Subject, stage: str) -> list[Cost]:
@@ -111,12 +118,14 @@ def _saving(subjects: Sequence[Subject]) -> str:
     for subject in subjects:
         for one in subject.at_hand:
             cache = cache_of(one.folder) if subject.kind == "student" and one.folder else None
-            built = read_costs(cache).get("cache") if cache else None
-            if cache is None or not built or not built["rows"] or not one.folder:
+            costs = read_costs(cache) if cache else {}
+            built = [costs[key] for key in _parts(costs, "cache")]
+            rows = sum(cost["rows"] for cost in built)
+            if cache is None or not rows or not one.folder:
                 continue
             taught = read_costs(one.folder)["distill"]
             count = taught["rows"] * taught["epochs"] * len(one.facts["recipe"]["teachers"])
-            live_s += count * built["seconds"] / built["rows"]
+            live_s += count * sum(cost["seconds"] for cost in built) / rows
             forwards, students = forwards + count, students + (count > 0)
             used[cache] = sum(cost["seconds"] for cost in read_costs(cache).values())
     if not forwards:

@@ -82,6 +82,28 @@ def test_what_the_cache_saved(subjects, data_folder, cache_folder, tmp_path, mon
     assert "took 1.0 s, once" in text
 
 
+def test_parts_of_several_machines_count_together(subjects, data_folder, cache_folder, monkeypatch):
+    """64 answers in .5 s and 128 in .46 s are 192 in .96 s; each part has its row."""
+    from pipeline import accounts
+
+    def noted(folder):
+        costs = read_costs(folder)
+        if "cache" not in costs:
+            return costs
+        parts = {"1/2": {"rows": 64, "seconds": 0.5}, "2/2": {"rows": 128, "seconds": 0.46}}
+        told = {f"cache part {part}": {**costs["cache"], **own} for part, own in parts.items()}
+        return {**told, "weigh": {**costs["weigh"], "seconds": 0.04}}
+
+    monkeypatch.setattr(accounts, "read_costs", noted)
+    text = costs_section(subjects, data_folder)
+
+    assert "at the 5.0 ms of stage one, would take 5.8 s" in text
+    assert "took 1.0 s, once" in text
+    found = rows(text, "Stages")
+    assert found["cache (stage one) part 1/2"][3] == "64"
+    assert found["cache (stage one) part 2/2"][3] == "128"
+
+
 def test_runs_without_notes(runs_folder, data, data_folder, tmp_path):
     """Copies of runs without what they cost still have their row, and nothing is made up."""
     for run in find_runs([runs_folder]):
