@@ -35,6 +35,7 @@ from student.views import VERSION
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "results.md"
 TESTS = ("test_iid", "test_ood")
+TEACHERS = Part("1", ("ID teacher", "OOD teacher"))
 
 
 def test_the_page_says_what_the_kept_results_say():
@@ -50,7 +51,7 @@ def test_a_plan_holds_together(plan):
     run = {
         (one.name, row.name)
         for one in plan.experiments
-        for part in one.parts
+        for part in (*one.parts, *((TEACHERS,) if one.together else ()))  # others ask those
         for row in part.chosen
     }
     seen = set()
@@ -108,6 +109,9 @@ def test_a_step_as_a_shell_reads_it():
     assert str(step) == "CACHE=$(refkd cache data '--teacher=id=my teacher')"
 
 
+TOGETHER = SMOKE.experiment("together")
+
+
 def test_commands_by_hand():
     """Teachers by kind and seed, a cache of each pair, a table of all of them."""
     experiment = Experiment(
@@ -138,6 +142,21 @@ def test_commands_by_hand():
         f"--table 3 --row=RefKD --seeds 2 --jobs 3 --results kept {own} --teacher=id="
     )
     assert len(lines) == 9
+
+
+def test_teachers_who_teach_together():
+    """One cache of all pairs, from which every student learns; no teacher is asked alone."""
+    lines = list(map(str, experiment_steps(SMOKE, TOGETHER, results="kept", jobs=1)))
+    named = {"id0": "id-0", "ood0": "ood-0", "id1": "id-1", "ood1": "ood-1"}
+    options = " ".join(f"--teacher={name}=teachers/{folder}" for name, folder in named.items())
+    held = "ID_0_OOD_0_ID_1_OOD_1"
+
+    assert lines[4:6] == [f"{held}=$(refkd cache data caches {options})", f"refkd weigh ${held}"]
+    assert lines[8].startswith(
+        f"refkd ablate data ${held} runs --table recipes --row=RefKD --seeds 2 --jobs 1 "
+        "--results kept --teachers id0,ood0,id1,ood1 --epochs 1"
+    )
+    assert lines[8].endswith(options)
 
 
 def test_recipes_with_views_get_caches_with_views(monkeypatch):
@@ -228,6 +247,38 @@ def test_what_ablate_keeps_is_found(planned):
                 trials = rows[row.name].of_split(split)
                 about = [found[place]["about"] for place in (0, 1)]
                 assert about == [trial.about for trial in trials], (row.name, split)
+
+
+def test_what_ablate_keeps_of_teachers_together_is_found(planned, data):
+    """Students of all teachers count for each place, their mean is one result, asked once."""
+    _, folder = planned
+    taught = {
+        f"{bias}{seed}": {**PLAN.teacher_settings(ALL, bias, seed), **code(data)}
+        for seed in PLAN.seeds
+        for bias in KINDS
+    }
+    one = source("crowd", taught)
+    base = replace(PLAN.base(ALL), teachers=tuple(taught))
+    planner = Planner(data, base, seeds=2, sources=[one], folders={})
+    groups = make_groups([one], base.teachers, twins=False)
+    together = replace(TOGETHER, data="planted")
+    students, mean = (
+        planner.rows(replace(TABLES[part.table], rows=part.chosen), groups)[0]
+        for part in together.parts
+    )
+    for place, trial in enumerate((*students.trials, *mean.trials)):
+        keep(folder, trial.about, {split: [place / 4] for split in TESTS})
+    plan = replace(PLAN, experiments=(together,))
+    evidence = Evidence(plan, folder)
+    student, average = (part.chosen[0] for part in together.parts)
+
+    found = evidence.of(together, student, "test_iid")
+    assert [found[place]["iou"]["test_iid"] for place in (0, 1)] == [[0.0], [0.25]]
+    assert len(mean.trials) == 1
+    block = Block("b", (Shown("together"),), (average.name,))
+    text = block_text(block, evidence)
+    assert "| 50.0 | - | - | 1 |" in text.replace("1.0 / 2.0 / 3.0 / ", "")
+    assert "| RefKD | **-37.50 [-37.50, -37.50]** |" in text
 
 
 def test_results_of_other_data_or_recipes_are_not_found(planned, data):
@@ -440,6 +491,7 @@ def test_killed_resumed_and_from_files_alone(tmp_path):
     assert "Not run yet" not in page
     assert page.count("| folds: RefKD |") == 1
     assert page.count("two ID teachers") == 1
+    assert page.count("| teachers averaged |") == 2  # of each pair, and of all
     assert "models are finished" in again.stderr
     assert "trained in" not in again.stderr
     assert all(p.stat().st_mtime_ns == when for p, when in kept.items() if p.exists())
@@ -458,4 +510,4 @@ def test_commands_are_printed(tmp_path):
     assert all(shlex.split(line) for line in printed)
     assert list(tmp_path.iterdir()) == []
     assert odd.returncode == 1
-    assert "Error: no experiment nothing; there are claims, controls, folds" in odd.stderr
+    assert "Error: no experiment nothing; there are claims, controls, folds, together" in odd.stderr

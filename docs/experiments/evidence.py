@@ -63,9 +63,18 @@ class Evidence:
             for seed in self.plan.seeds
         ]
         content = self.floors[experiment.data]["data"]
+        crowd = {
+            name: self.plan.teacher_settings(experiment, *taught)
+            for name, taught in self.plan.crowd(experiment).items()
+        }
         if isinstance(row, Student):
             base = self.plan.base(experiment)
-            taught = [self._taught(experiment, row, pair, i) for i, pair in enumerate(pairs)]
+            taught = [
+                crowd
+                if experiment.together and row.taught_by == "all"
+                else self._taught(experiment, row, pair, i)
+                for i, pair in enumerate(pairs)
+            ]
             recipes = [
                 replace(row.recipe(base, list(own)), seed=index) for index, own in enumerate(taught)
             ]
@@ -74,7 +83,8 @@ class Evidence:
                 for recipe, own in zip(recipes, taught, strict=True)
             ]
         if isinstance(row, Average):
-            return [{"kind": "average", "teachers": pair, "data": content} for pair in pairs]
+            asked = [crowd] * len(pairs) if experiment.together else pairs
+            return [{"kind": "average", "teachers": own, "data": content} for own in asked]
         biases = (row.bias,) if row.bias != "split" else _of_split(split)
         return [
             {"kind": "teacher", "teachers": {bias: pair[bias]}, "data": content}

@@ -4,12 +4,14 @@ from experiments.plan import Block, Data, Experiment, Kind, Part, Plan, Shown
 from student.recipe import RECIPES
 
 TAUGHT = ("w/o both",)  # rows of table 3 and of the controls that claims are compared with
-PLAIN = ("ground truth only", "ground truth, translated", "fixed halves")
+AVERAGED = "teachers averaged"
+PLAIN = ("ground truth only", "ground truth, translated", "fixed halves", AVERAGED)
 BEST = tuple(Part("recipes", (f"recipe {name}",)) for name in ("best",) if name in RECIPES)
 CLAIMS = (Part("1"), Part("3", TAUGHT), Part("controls", PLAIN), *BEST)
 ELSEWHERE = (Part("2"), Part("3"), Part("controls", ("ground truth only", "fixed halves")))
 TEACHERS = ("ID teacher", "OOD teacher")
-BEST_CONTROL = "ground truth, translated"
+CONTROLS = ("ground truth, translated", AVERAGED)
+TOGETHER = ("recipe views-gt", "recipe views-gt-16")
 LIGHT = ("half the width", "SeqPAN student")
 
 DATA = (
@@ -45,6 +47,13 @@ EXPERIMENTS = (
     Experiment("claims", "plain OOD teacher", CLAIMS),
     Experiment(
         "recipes", "moved span loss", (Part("1"), Part("recipes")), teachers=("id", "ood-moved")
+    ),
+    Experiment(
+        "together",
+        "all teachers in one cache",
+        (Part("recipes", TOGETHER), Part("controls", (AVERAGED,))),
+        teachers=("id", "ood-moved"),
+        together=True,
     ),
     Experiment("ablations", "plain OOD teacher", (Part("3"), Part("4"), Part("5"))),
     Experiment("controls", "plain OOD teacher", (Part("controls"),)),
@@ -93,9 +102,23 @@ BLOCKS = (
             Shown("stretched", (OOD,)),
         ),
     ),
-    Block("claims", (Shown("claims"),), (*TEACHERS, BEST_CONTROL)),
-    Block("claims-moved", (Shown("claims-moved"),), (*TEACHERS, BEST_CONTROL)),
+    Block("claims", (Shown("claims"),), (*TEACHERS, *CONTROLS)),
+    Block("claims-moved", (Shown("claims-moved"),), (*TEACHERS, *CONTROLS)),
     Block("recipes", (Shown("recipes"),), (*TEACHERS, "RefKD")),
+    Block(
+        "together",
+        (
+            Shown(
+                "together",
+                (
+                    Part("1", TEACHERS),
+                    Part("controls", (AVERAGED,)),
+                    Part("recipes", TOGETHER),
+                ),
+            ),
+        ),
+        (*TEACHERS, AVERAGED),
+    ),
     Block("table-3", (Shown("ablations", (Part("3"),)),), ("RefKD",)),
     Block("table-4", (Shown("ablations", (Part("4"),)),), ("RefKD",)),
     Block("table-5", (Shown("ablations", (Part("5"),)),), ("Teacher",)),

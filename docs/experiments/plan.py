@@ -51,7 +51,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Tables whose students learn from one kind of ID teacher and one kind of OOD teacher."""
+    """Tables whose students learn from one kind of ID teacher and one kind of OOD teacher.
+
+    Student i learns from pair i of them; if they teach `together`, every student from all pairs.
+    """
 
     name: str
     label: str  # stands before its rows where a block shows several experiments
@@ -60,6 +63,7 @@ class Experiment:
     teachers: tuple[str, str] = ("id", "ood")
     backbone: str = "vslnet"  # of teachers and, unless a row changes it, of students
     recipe: str = "paper"  # a name of RECIPES, which every row starts from
+    together: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,14 @@ class Plan:
         recipe = Recipe(backbone=experiment.backbone, seed=seed, **data.base)
         settings = {k: v for k, v in recipe_json(recipe).items() if k in TEACHER_KNOBS}
         return {**settings, **vars(self.kinds[kind])}
+
+    def crowd(self, experiment: Experiment) -> dict[str, tuple[str, int]]:
+        """Return kind and seed of the teachers that teach together, by their names in the cache."""
+        return {
+            f"{bias}{seed}": (kind, seed)
+            for seed in self.seeds
+            for bias, kind in zip(("id", "ood"), experiment.teachers, strict=True)
+        }
 
     def needs_views(self, experiment: Experiment, part: Part) -> bool:
         """Return whether a row of a table shows views to its students."""

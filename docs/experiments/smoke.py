@@ -34,9 +34,21 @@ SMOKE = replace(
             data="built-in",
             teachers=("id-folds", "ood"),
         ),
+        Experiment(
+            "together",
+            "together",
+            (Part("recipes", ("RefKD",)), Part("controls", ("teachers averaged",))),
+            data="built-in",
+            together=True,
+        ),
     ),
     blocks=(
         Block("claims", (Shown("claims"), Shown("controls")), TEACHERS),
+        Block(
+            "together",
+            (Shown("together", (Part("1"), Part("controls", ("teachers averaged",)))),),
+            (*TEACHERS, "teachers averaged"),
+        ),
         Block("folds", (Shown("claims", (Part("1"),)), Shown("folds")), TEACHERS),
         Block("calibration", (Shown("claims"),), tells="calibration"),
         Block("costs", (Shown("claims"),), tells="costs"),

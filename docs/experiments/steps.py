@@ -75,6 +75,7 @@ def _ablate(plan: Plan, experiment: Experiment, part: Part, results: str, jobs: 
     words += [f"--row={row}" for row in part.rows]
     words += ["--seeds", str(len(plan.seeds)), "--jobs", str(jobs), "--results", results]
     words += [] if experiment.recipe == "paper" else ["--recipe", experiment.recipe]
+    words += ["--teachers", ",".join(pairs[0])] if experiment.together else []
     words += _options({"backbone": experiment.backbone, **plan.data_of(experiment).base})
     for own in pairs[: len(plan.seeds)]:  # twins are the same ID teachers
         words += [f"--teacher={name}={folder}" for name, folder in own.items()]
@@ -84,6 +85,9 @@ def _ablate(plan: Plan, experiment: Experiment, part: Part, results: str, jobs: 
 def _pairs(plan: Plan, experiment: Experiment, part: Part) -> list[dict[str, str]]:
     """Return the teachers of each cache: folders by name; twins are ID teachers of two seeds."""
     first, second = experiment.teachers
+    if experiment.together:
+        named = plan.crowd(experiment).items()
+        return [{name: teacher_folder(experiment, *taught) for name, taught in named}]
     pairs = [
         {
             "id": teacher_folder(experiment, first, seed),

@@ -96,15 +96,20 @@ def _scores(lines: Sequence[Line], evidence: Evidence) -> str:
     for line in lines:
         found = {split: _of(line, split, evidence) for split in (*TESTS, *VALIDATION)}
         scores = {
-            split: [result["scores"][split] for result in own.values()]
+            split: [result["scores"][split] for result in _distinct(own)]
             for split, own in found.items()
         }
         cells = [_measures(scores[split]) for split in TESTS]
         cells += [_spread([one["mIoU"] for one in scores[split]]) for split in VALIDATION]
-        body.append([line.name, *cells, str(max(map(len, found.values())))])
+        body.append([line.name, *cells, str(max(map(len, scores.values())))])
     simulated = " Simulated features." if evidence.floors[data]["simulated"] else ""
     legend = f"{' / '.join(BROAD)}, mean of runs; mIoU ± standard deviation.{simulated}"
     return f"{legend}\n\n{markdown([head, *body])}"
+
+
+def _distinct(found: Found) -> list[Result]:
+    """Return the results of a row, each once: all pairs together are asked only once."""
+    return list({id(result): result for result in found.values()}.values())
 
 
 def _measures(scores: Sequence[dict[str, float]]) -> str:
