@@ -165,7 +165,7 @@ class Building:
             group = assemble(self.group, self.folder, expected)
         for name, data in plan_files(self.plan).items():
             (group / name).parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(group / name, data)
+            write_atomic(group / name, data, wait=False)  # `publish` waits, for all at once
             expected[name] = bytes_digest(data)
         for path in sorted(group.rglob("*")):  # a killed writer leaves temporary files
             if path.is_file() and path.relative_to(group).as_posix() not in expected:

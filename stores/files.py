@@ -50,10 +50,10 @@ def write_atomic(path: Path, data: bytes, *, wait: bool = True) -> None:
         sync(path.parent)
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object, *, wait: bool = True) -> None:
     """Write a JSON value atomically, one key a line, keys sorted."""
     text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
-    write_atomic(path, text.encode() + b"\n")
+    write_atomic(path, text.encode() + b"\n", wait=wait)
 
 
 def read_json(path: Path, *, repair: str) -> Any:
@@ -95,7 +95,8 @@ def seal_folder(
 ) -> str:
     """Write manifest.json (facts plus size and digest of every other file) and its seal; return the seal.
 
-    The seal is the SHA-256 of manifest.json; it stands in manifest.sha256 and is written last.
+    The seal is the SHA-256 of manifest.json; it stands in manifest.sha256 and is written last. Neither
+    is waited for: `publish` does so, of all files at once, before anybody sees the folder.
     `digests` are those that are known already, by the file's name in the folder.
     """
     known, files = digests or {}, {}
@@ -104,9 +105,9 @@ def seal_folder(
             name = path.relative_to(folder).as_posix()
             sha256 = known.get(name) or file_digest(path)
             files[name] = {"size": path.stat().st_size, "sha256": sha256}
-    write_json(folder / MANIFEST, {**facts, "files": files})
+    write_json(folder / MANIFEST, {**facts, "files": files}, wait=False)
     seal = bytes_digest((folder / MANIFEST).read_bytes())
-    write_atomic(folder / SEAL, f"{seal}\n".encode())
+    write_atomic(folder / SEAL, f"{seal}\n".encode(), wait=False)
     return seal
 
 

@@ -129,10 +129,10 @@ def encode_unit(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the chunks of a unit that are to be written, as the bytes of their files."""
     stored_nBT = stored_form(rows_nBT, unit, dtype=layout.dtype)
-    encoder = ChunkEncoder(layout)
+    encode = layout.raw_file if layout.codec == "raw" else ChunkEncoder(layout).encode
     for chunk in unit.chunks:
         lo, hi = layout.span(chunk)
-        yield chunk, encoder.encode(chunk, stored_nBT[lo - unit.lo : hi - unit.lo])
+        yield chunk, encode(chunk, stored_nBT[lo - unit.lo : hi - unit.lo])
 
 
 def stored_form(rows_nBT: npt.NDArray[np.float32], unit: Unit, *, dtype: str) -> Logits:

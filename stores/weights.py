@@ -195,7 +195,7 @@ class WeightsWriter:
             self._under_way.popleft().result()
         specs = {ce_name(array): self._spec for array in cache.arrays}
         for name, data in array_files(specs, {}).items():
-            _write_synced(self._folder / name, data)
+            _write(self._folder / name, data)
         splits, arrays = cache.manifest["splits"], cache.arrays
         counts = dict(zip(splits, self._counts[arrays[0]].tolist(), strict=True))
         means = {
@@ -235,10 +235,15 @@ def write_weights(cache: Cache, chunks: Iterable[WeighedChunk]) -> Path:
     return place
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    """Write a file that nobody else sees yet, and push it to the disk."""
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that nobody else sees yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    """Write a file that nobody else sees yet, and push it to the disk."""
+    _write(path, data)
     sync(path)
 
 
