@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pipeline.ablations import TABLES, Student, Table
 from pipeline.crew import Told, work_off
-from pipeline.judging import Judge, judged_splits
+from pipeline.judging import Judge, judged_splits, pair_videos
 from pipeline.planning import PlannedRow, Planner, Trial
 from pipeline.results import Result, Results
 from pipeline.sources import make_groups, open_sources
@@ -73,7 +73,9 @@ def ablate(
         "floors": {
             split: floors(dataset.pairs.get("train"), dataset.pairs[split]) for split in tests
         },
-        "rows": summarise(planned, kept, table=chosen, tests=tests),
+        "rows": summarise(
+            planned, kept, table=chosen, tests=tests, videos=pair_videos(dataset, tests)
+        ),
     }
 
 

@@ -25,7 +25,9 @@ def ablation_table(result: Mapping[str, Any]) -> str:
     if any(row["difference"] for row in rows):
         head = [["", *splits]]
         told = (
-            f"mIoU of each row minus that of {full}, 95% interval of a paired bootstrap over pairs"
+            f"mIoU of each row minus that of {full}, 95% interval of a paired bootstrap over test "
+            "videos,\nfor the models that were trained: it does not hold the chance of seeds or "
+            "teachers"
         )
         body = _body(
             [row for row in rows if row["difference"]],

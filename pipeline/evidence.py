@@ -42,11 +42,16 @@ def scores_section(found: Found, floors: Mapping[str, Mapping[str, Any]], *, suf
     return section("Scores", legend, *tables)
 
 
-def differences(main: str, found: Found, tests: Sequence[str], *, suffix: str) -> str:
-    """Return a table of the mIoU of one subject minus that of each other, with its interval."""
+def differences(
+    main: str, found: Found, videos: Mapping[str, Sequence[str]], *, suffix: str
+) -> str:
+    """Return a table of the mIoU of one subject minus that of each other, with its interval.
+
+    `videos` names the video of each pair, by test split.
+    """
     rows = {}
     for name, scored in found.items():
-        gaps = [difference(found[main], scored, split) for split in tests]
+        gaps = [difference(found[main], scored, split, videos=own) for split, own in videos.items()]
         if name != main and any(gap is not None for gap in gaps):
             rows[f"minus {several(name, len(scored))}"] = [
                 Cell("not known")
@@ -58,11 +63,12 @@ def differences(main: str, found: Found, tests: Sequence[str], *, suffix: str) -
         return ""
     caption = f"mIoU of {several(main, len(found[main]))} minus that of others{suffix}"
     note = paragraph(
-        "With the 95% interval of a paired bootstrap over the pairs of the split; bold where all "
-        "of it lies above 0. It does not hold the chance of the seeds: one run proves nothing.",
+        "With the 95% interval of a paired bootstrap over the videos of the split, for the models "
+        "that were trained; bold where all of it lies above 0. It does not hold the chance of seeds "
+        "or teachers: one run proves nothing.",
         kind="soft",
     )
-    return number_table(caption, "points", tests, rows) + note
+    return number_table(caption, "points", list(videos), rows) + note
 
 
 def warmup_section(

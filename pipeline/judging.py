@@ -132,6 +132,11 @@ def judged_splits(data: DataSet) -> list[str]:
     return [*(["val"] if data.pairs.get("val") else []), *tests]
 
 
+def pair_videos(data: DataSet, splits: Sequence[str]) -> dict[str, list[str]]:
+    """Return the video of each pair of some splits, in the order of the IoUs that are kept."""
+    return {split: [pair.video for pair in data.pairs[split]] for split in splits}
+
+
 def _rounded(values_N: npt.NDArray[np.float64]) -> list[float]:
     rounded: list[float] = values_N.round(DECIMALS).tolist()
     return rounded

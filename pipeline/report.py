@@ -11,6 +11,7 @@ from pipeline.accounts import costs_section
 from pipeline.curves import teaching_section, training_section
 from pipeline.evidence import calibration_section, differences, scores_section, warmup_section
 from pipeline.examples import Logits, examples_section
+from pipeline.judging import pair_videos
 from pipeline.page import document, facts_table, paragraph, section
 from pipeline.provenance import check_member, shown_seals
 from pipeline.scoring import score_subjects, split_floors
@@ -67,7 +68,7 @@ def report(
         paragraph(_summary(dataset, subjects)),
         *([paragraph(SIMULATED, kind="note")] if dataset.simulated else []),
         scores_section(found, floors, suffix=suffix),
-        differences(main.name, found, tests, suffix=suffix),
+        differences(main.name, found, pair_videos(dataset, tests), suffix=suffix),
         warmup_section(subjects, found, list(floors), suffix=suffix),
         training_section(subjects),
         teaching_section(main),

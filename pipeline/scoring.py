@@ -92,15 +92,18 @@ def mean_of(scored: Sequence[Scored], split: str, measure: str) -> float | None:
     return fmean(values) if len(values) == len(scored) else None
 
 
-def difference(one: Sequence[Scored], other: Sequence[Scored], split: str) -> Interval | None:
+def difference(
+    one: Sequence[Scored], other: Sequence[Scored], split: str, *, videos: Sequence[str]
+) -> Interval | None:
     """Return how much more mIoU one has than another, with its paired bootstrap interval.
 
-    Of several members each pair's mean IoU counts. None if the IoUs of a member are not known.
+    `videos` names the video of each pair. Of several members each pair's mean IoU counts. None if
+    the IoUs of a member are not known.
     """
     means = [_mean_ious(scored, split) for scored in (one, other)]
     if means[0] is None or means[1] is None:
         return None
-    return paired_interval(100 * (means[0] - means[1]))
+    return paired_interval(100 * (means[0] - means[1]), groups=videos)
 
 
 def _mean_ious(scored: Sequence[Scored], split: str) -> npt.NDArray[np.float64] | None:

@@ -3,7 +3,7 @@
 Scores and differences are in percent. Shapes: S seeds, N pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -24,13 +24,15 @@ def summarise(
     *,
     table: Table,
     tests: Sequence[str],
+    videos: Mapping[str, Sequence[str]],
 ) -> list[dict[str, Any]]:
     """Return the rows of a table as JSON: scores by split and differences from the full method.
 
     {"group", "row", "runs", "scores": {split: {measure:
     {"mean", "sd", "values"}}}, "difference": {split: {"mean", "low", "high"}}}; a difference is the
     mean over pairs of the row's IoU minus that of the full method, each the mean over its seeds,
-    with the 95% interval of the paired bootstrap. "sd" is None for a single run.
+    with the 95% interval of the paired bootstrap over `videos`, which names the video of each pair
+    of a split. "sd" is None for a single run.
     """
     full = {row.group: row for row in rows if row.name == table.full}
     found = []
@@ -38,7 +40,7 @@ def summarise(
         own = {split: _found(row, split, results) for split in (*tests, *VALIDATION)}
         other = full.get(row.group)
         differences = {
-            split: _difference(own[split], _found(other, split, results), split)
+            split: _difference(own[split], _found(other, split, results), split, videos[split])
             for split in tests
             if other is not None and row.name != table.full and own[split]
         }
@@ -74,9 +76,11 @@ def spread(results: Sequence[Result], split: str) -> dict[str, Any]:
     }
 
 
-def _difference(row: Sequence[Result], full: Sequence[Result], split: str) -> dict[str, float]:
-    interval = paired_interval(100 * (mean_iou(row, split) - mean_iou(full, split)))
-    return interval._asdict()
+def _difference(
+    row: Sequence[Result], full: Sequence[Result], split: str, videos: Sequence[str]
+) -> dict[str, float]:
+    gap_N = 100 * (mean_iou(row, split) - mean_iou(full, split))
+    return paired_interval(gap_N, groups=videos)._asdict()
 
 
 def mean_iou(results: Sequence[Result], split: str) -> npt.NDArray[np.float64]:

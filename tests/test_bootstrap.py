@@ -84,3 +84,36 @@ def test_many_comparisons_at_once():
     for one, alone in zip(together, map(paired_interval, differences), strict=True):
         assert one == pytest.approx(alone, abs=1e-12)
     assert paired_intervals(differences[:1])[0] == pytest.approx(together[0], abs=1e-12)
+
+
+def test_two_groups_by_hand():
+    """Of a group with 0, 0, 0 and one with 4 the mean is 0, 1 or 4 with chances 1/4, 1/2, 1/4."""
+    grouped = {"groups": ["a", "b", "a", "a"], "seed": 0}
+    differences = [0.0, 4.0, 0.0, 0.0]
+
+    assert paired_interval(differences, **grouped) == (1.0, 0.0, 4.0)
+    assert paired_interval(differences, **grouped, level=0.4) == (1.0, 1.0, 1.0)
+    assert paired_intervals([differences], **grouped)[0] == (1.0, 0.0, 4.0)
+
+
+def test_pairs_that_repeat_their_group_say_nothing_new():
+    """Ten pairs a group that are all alike leave the interval of one pair a group."""
+    values = np.random.default_rng(4).normal(0.1, 0.5, 30)
+    repeated, groups = np.repeat(values, 10), np.repeat(np.arange(30), 10).tolist()
+    once, grouped = paired_interval(values), paired_interval(repeated, groups=groups)
+
+    assert grouped == pytest.approx(once, abs=1e-12)
+    alone = paired_interval(repeated)
+    assert grouped.high - grouped.low > 3 * (alone.high - alone.low)  # root 10
+
+
+def test_groups_of_one_are_no_groups():
+    """Whatever they are called, and for many comparisons as for one."""
+    differences = np.random.default_rng(6).normal(0.1, 0.5, (3, 40))
+    names = [f"video {9 * n % 40}" for n in range(40)]
+
+    assert paired_interval(differences[0], groups=names) == paired_interval(differences[0])
+    uneven = [name[-1] for name in names]
+    together = paired_intervals(differences, groups=uneven)
+    for one, own in zip(together, differences, strict=True):
+        assert one == pytest.approx(paired_interval(own, groups=uneven), abs=1e-12)

@@ -12,6 +12,8 @@ from student.calibration import Bin, Calibration
 from student.metrics import MEASURES
 from student.recipe import Recipe, recipe_json
 
+VIDEOS = {"test_ood": ["v", "w"]}
+
 
 def scored(value, *, split="test_ood", ious=(0.5, 0.5), error=5.0):
     boundary = {"error": error, "by_chance": 4.0, "confidence": 20.0, "accuracy": 10.0}
@@ -60,7 +62,7 @@ def test_differences_from_each_other_subject():
         "other": [scored(0, ious=(0.5, 0.3))],
         "unknown": [Scored({}, {}, {})],
     }
-    text = differences("main", found, ["test_ood"], suffix="")
+    text = differences("main", found, VIDEOS, suffix="")
 
     assert rows(text) == {"minus other": ["+20.00 [+20.00, +20.00]", ""]}
     assert text.count('class="best"') == 1
@@ -69,15 +71,25 @@ def test_differences_from_each_other_subject():
 def test_a_difference_that_may_be_none_does_not_stand_out():
     """Better on one pair and worse on another, 0 lies in the interval."""
     found = {"main": [scored(0, ious=(0.7, 0.3))], "other": [scored(0, ious=(0.5, 0.4))]}
-    text = differences("main", found, ["test_ood"], suffix="")
+    text = differences("main", found, VIDEOS, suffix="")
 
     assert rows(text)["minus other"][0] == "+5.00 [-10.00, +20.00]"
     assert 'class="best"' not in text
 
 
+def test_pairs_of_one_video_are_one():
+    """What one video shows, however often, is drawn as a whole: here always all of it."""
+    found = {"main": [scored(0, ious=(0.7, 0.3))], "other": [scored(0, ious=(0.5, 0.4))]}
+    text = differences("main", found, {"test_ood": ["v", "v"]}, suffix="")
+
+    assert rows(text)["minus other"][0] == "+5.00 [+5.00, +5.00]"
+    assert "a paired bootstrap over the videos of the split" in text
+    assert "It does not hold the chance of seeds or teachers" in text
+
+
 def test_no_differences_of_a_lone_subject():
     """With nothing to compare there is no table."""
-    assert differences("main", {"main": [scored(0)]}, ["test_ood"], suffix="") == ""
+    assert differences("main", {"main": [scored(0)]}, VIDEOS, suffix="") == ""
 
 
 def test_warm_up_figure():

@@ -47,17 +47,20 @@ def test_results_are_believed(data):
 def test_difference_by_hand():
     """Pairs gain 20, 10 and 0 points, on average 10; two seeds count as their mean."""
     one = [scored(0.6, 0.6, 0.3), scored(0.8, 0.4, 0.3)]
-    gap = difference(one, [scored(0.5, 0.4, 0.3)], "test_ood")
+    gap = difference(one, [scored(0.5, 0.4, 0.3)], "test_ood", videos=["a", "b", "b"])
 
-    assert gap.mean == pytest.approx(10.0)
-    assert 0.0 <= gap.low < 10.0 < gap.high <= 20.0
+    assert gap == pytest.approx((10.0, 5.0, 20.0))  # (20) or (10, 0) drawn twice: chance 1/4 each
 
 
 def test_difference_of_equals_is_nothing():
     """A subject minus itself is 0 in every resample."""
     same = [scored(*np.linspace(0, 1, 9))]
 
-    assert tuple(difference(same, same, "test_ood")) == (0.0, 0.0, 0.0)
+    assert tuple(difference(same, same, "test_ood", videos=["v"] * 4 + ["w"] * 5)) == (
+        0.0,
+        0.0,
+        0.0,
+    )
 
 
 def test_what_is_not_known():
@@ -65,5 +68,5 @@ def test_what_is_not_known():
     lacking = Scored({}, {}, {})
 
     assert mean_of([scored(0.5), lacking], "test_ood", "mIoU") is None
-    assert difference([scored(0.5)], [lacking], "test_ood") is None
+    assert difference([scored(0.5)], [lacking], "test_ood", videos=["v"]) is None
     assert mean_of([scored(miou=40.0), scored(miou=42.0)], "test_ood", "mIoU") == 41.0

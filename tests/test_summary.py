@@ -7,9 +7,9 @@ from pipeline.ablations import TABLES
 from pipeline.planning import PlannedRow, Trial
 from pipeline.results import Results
 from pipeline.summary import summarise
-from student.bootstrap import paired_interval
 
 TESTS = ("test_iid", "test_ood")
+VIDEOS = {"test_iid": ["v", "w"], "test_ood": ["v", "w", "w"]}
 
 
 def trial(name):
@@ -44,7 +44,9 @@ FOUND = {
 def test_means_and_deviations(tmp_path):
     """Of mIoU 60 and 70 over two seeds: 65 and the deviation of a sample, 10 over root 2."""
     rows = [row("RefKD", "a1", "a2")]
-    (found,) = summarise(rows, results_of(tmp_path, FOUND), table=TABLES["3"], tests=TESTS)
+    (found,) = summarise(
+        rows, results_of(tmp_path, FOUND), table=TABLES["3"], tests=TESTS, videos=VIDEOS
+    )
 
     miou = found["scores"]["test_iid"]["mIoU"]
     assert miou["values"] == pytest.approx([60.0, 70.0])
@@ -58,24 +60,32 @@ def test_means_and_deviations(tmp_path):
 def test_one_run_has_no_deviation(tmp_path):
     """A single seed says nothing of seeds."""
     (found,) = summarise(
-        [row("RefKD", "a1")], results_of(tmp_path, FOUND), table=TABLES["3"], tests=TESTS
+        [row("RefKD", "a1")],
+        results_of(tmp_path, FOUND),
+        table=TABLES["3"],
+        tests=TESTS,
+        videos=VIDEOS,
     )
 
     assert found["scores"]["test_iid"]["mIoU"]["sd"] is None
 
 
 def test_differences_are_paired(tmp_path):
-    """Each pair's IoU is its mean over seeds; the row's minus the full method's, in percent."""
+    """Each pair's IoU is its mean over seeds; the row's minus the full method's, videos drawn whole."""
     rows = [row("RefKD", "a1", "a2"), row("w/o LR", "b1", "b2")]
-    full, other = summarise(rows, results_of(tmp_path, FOUND), table=TABLES["3"], tests=TESTS)
+    full, other = summarise(
+        rows, results_of(tmp_path, FOUND), table=TABLES["3"], tests=TESTS, videos=VIDEOS
+    )
 
     assert full["difference"] == {}
     # iid: (0.4, 0.5) - (0.6, 0.7) = (-0.2, -0.2); ood: (0.1, 0.2, 0.2) - (0.3, 0.2, 0.1)
     assert other["difference"]["test_iid"] == pytest.approx(
         {"mean": -20.0, "low": -20.0, "high": -20.0}
     )
-    by_hand = paired_interval([-20.0, 0.0, 10.0])._asdict()
-    assert other["difference"]["test_ood"] == pytest.approx(by_hand)
+    # of the videos (-20) and (0, 10) one is drawn twice with chance 1/4
+    assert other["difference"]["test_ood"] == pytest.approx(
+        {"mean": -10 / 3, "low": -20.0, "high": 5.0}
+    )
 
 
 def test_groups_have_their_own_full_method(tmp_path):
@@ -86,7 +96,9 @@ def test_groups_have_their_own_full_method(tmp_path):
         row("RefKD", "b1", group="two"),
         row("w/o LR", "b1", group="two"),
     ]
-    found = summarise(rows, results_of(tmp_path, FOUND), table=TABLES["3"], tests=TESTS)
+    found = summarise(
+        rows, results_of(tmp_path, FOUND), table=TABLES["3"], tests=TESTS, videos=VIDEOS
+    )
 
     assert [one["group"] for one in found] == ["one", "one", "two", "two"]
     assert found[1]["difference"]["test_iid"]["mean"] == pytest.approx(-20.0)
@@ -97,7 +109,9 @@ def test_a_row_of_other_models_for_each_split(tmp_path):
     """Table 5's teacher row shows one model's split beside another's, and nothing of val."""
     by_split = {"test_iid": (trial("a1"),), "test_ood": (trial("b1"),)}
     rows = [PlannedRow("", "Teacher", (), by_split), row("RefKD", "a2")]
-    teacher, _ = summarise(rows, results_of(tmp_path, FOUND), table=TABLES["5"], tests=TESTS)
+    teacher, _ = summarise(
+        rows, results_of(tmp_path, FOUND), table=TABLES["5"], tests=TESTS, videos=VIDEOS
+    )
 
     assert teacher["scores"].keys() == {"test_iid", "test_ood"}
     assert teacher["scores"]["test_iid"]["mIoU"]["mean"] == pytest.approx(60.0)
