@@ -1,7 +1,6 @@
 """Which caches lie below a folder, what they take, and which runs used them."""
 
 import logging
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.uses import Uses, find_uses
+from pipeline.walking import Trouble, walk
 from stores.cache import BUILDING, Cache, read_cache
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL
@@ -91,20 +91,24 @@ def caches(folder: Path, *, runs: Sequence[Path] = ()) -> dict[str, Any]:
 
 
 def find_lying(folder: Path) -> list[Lying]:
-    """Return what lies below a folder, sorted by path; inside a cache nobody looks for another."""
+    """Return what lies below a folder, sorted by path; inside a cache nobody looks for another.
+
+    Also what symbolic links lead to; what cannot be looked into is warned of.
+    """
     if not folder.is_dir():
         raise RefkdError(f"no folder at {folder}; give the one that `refkd cache` wrote into")
-    found = []
-    for path, inside, files in os.walk(folder):
-        here = Path(path)
-        inside.sort()
+    found: list[Lying] = []
+    trouble: Trouble = []
+    for here, inside, files in walk(folder, trouble):
         if here.name == BUILDING:
             found += [_unfinished(here / name) for name in inside]
             inside.clear()
         elif MANIFEST in files or SEAL in files:
             found += _finished(here)
             inside.clear()
-    return found
+    for path, why in trouble:
+        log.warning("%s: nobody can say whether caches lie there: %s", path, why)
+    return sorted(found, key=lambda one: one.folder)
 
 
 def is_unfinished(one: Lying) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.caches import Lying, find_lying, freed_bytes, is_unfinished, name_runs, spoken_bytes
-from pipeline.uses import find_uses
+from pipeline.uses import Uses, find_uses
 from stores.cache import BUILDING
 from stores.errors import RefkdError
 from stores.files import locked, sync
@@ -59,18 +59,13 @@ def find_prunable(
         )
     if runs and no_runs:
         raise RefkdError("--runs and --no-runs contradict each other; give one of them")
-    uses = find_uses(runs)
-    if uses.unknown:
-        path, why = uses.unknown[0]
-        raise RefkdError(
-            f"{path} may have used any cache and cannot be read: {why}; mend or delete it first"
-        )
+    uses = _known_uses(runs)
     if runs and not uses.count:
         given = ", ".join(map(str, runs))
         raise RefkdError(f"no run lies in {given}; give the right --runs, or --no-runs if so")
     doomed, kept = [], {}
     for one in name_runs(find_lying(folder), uses):
-        why = _why_kept(one, unfinished=unfinished)
+        why = _why_kept(one, folder, unfinished=unfinished)
         if why:
             kept[str(one.folder)] = why
         else:
@@ -79,9 +74,12 @@ def find_prunable(
 
 
 def prune(found: Prunable) -> list[str]:
-    """Delete what was found and return the folders that are gone; what is in use by now stays."""
+    """Delete what was found and return the folders that are gone; what is in use by now stays.
+
+    Raises RefkdError, and deletes nothing, if by now a run cannot be read.
+    """
     gone = []
-    for one in name_runs(found.doomed, find_uses(found.runs)):
+    for one in name_runs(found.doomed, _known_uses(found.runs)):
         with ExitStack() as held:
             if not all(held.enter_context(locked(lock, wait=False)) for lock in _locks(one)):
                 log.warning("%s is being worked on by now and stays", one.folder)
@@ -95,10 +93,25 @@ def prune(found: Prunable) -> list[str]:
     return gone
 
 
-def _why_kept(one: Lying, *, unfinished: bool) -> str:
+def _known_uses(runs: Sequence[Path]) -> Uses:
+    """Return what the runs used, of which none may be unknown."""
+    uses = find_uses(runs)
+    if uses.unknown:
+        path, why = uses.unknown[0]
+        raise RefkdError(
+            f"{path} may have used any cache and cannot be read: {why}; mend or delete it first"
+        )
+    return uses
+
+
+def _why_kept(one: Lying, below: Path, *, unfinished: bool) -> str:
     """Return why a folder stays, "" if it need not."""
     if one.runs:
         return f"used by {one.runs[0]}" + (f" and {len(one.runs) - 1} more" if one.runs[1:] else "")
+    if one.folder.resolve() != below.resolve() / one.folder.relative_to(below):
+        return (
+            f"is behind a symbolic link; prune {one.folder.resolve().parent}, where its locks are"
+        )
     if _is_busy(one):
         return "is being worked on"
     if one.folder.name.endswith(".doomed"):

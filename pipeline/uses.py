@@ -1,13 +1,13 @@
 """Which runs used which cache: finished ones, those under way, and results whose runs are gone."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.results import FORMAT as RESULT
+from pipeline.walking import walk
 from stores.errors import RefkdError
 from stores.files import MANIFEST, read_seal
 from stores.fingerprints import SHORT
@@ -38,22 +38,19 @@ class Uses:
 
 
 def find_uses(runs: Sequence[Path]) -> Uses:
-    """Return the runs at any depth of some folders, each once.
+    """Return the runs at any depth of some folders, each once, also those behind symbolic links.
 
+    A link that leads nowhere and a folder that cannot be listed may stand for a run of any cache.
     Raises RefkdError if a folder is not there.
     """
-    uses, seen = Uses(), set[Path]()
+    uses, seen = Uses(), set[str]()
     for folder in runs:
         if not folder.is_dir():
             raise RefkdError(
                 f"no folder of runs at {folder}; give one that `refkd distill` wrote into"
             )
-        for path, inside, files in os.walk(folder):
-            inside.sort()
-            here = Path(path)
-            if here.resolve() not in seen:
-                seen.add(here.resolve())
-                _look(here, sorted(files), uses)
+        for here, _, files in walk(folder, uses.unknown, seen):
+            _look(here, files, uses)
     return uses
 
 
@@ -73,7 +70,7 @@ def _look(folder: Path, files: Sequence[str], uses: Uses) -> None:
                     uses.add(path, result["seals"].get("cache_key"))
         except RefkdError as error:
             uses.unknown.append((folder, str(error)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             uses.unknown.append((path, f"it cannot be read ({error})"))
 
 

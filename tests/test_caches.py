@@ -240,6 +240,62 @@ def test_prune_stops_at_a_run_that_cannot_be_read(name, out, runs):
         prunable(out, runs)
 
 
+def test_prune_sees_runs_behind_links(out, runs, tmp_path):
+    """A run that was moved to a larger disk, a link in its place, keeps its cache; loops end."""
+    add_run(tmp_path / "large" / "disk" / "b", BOTH.key)
+    (runs / "moved").symlink_to(tmp_path / "large")
+    (tmp_path / "large" / "disk" / "round").symlink_to(tmp_path / "large")
+    (runs / "again").symlink_to(runs)
+    found = prunable(out, runs)
+
+    assert found.kept[str(place(out, BOTH))] == f"used by {runs}/moved/disk/b"
+    assert [one.folder for one in found.doomed] == [place(out, OTHER)]
+    assert find_uses([runs, tmp_path]).count == 2
+
+
+@pytest.mark.parametrize("name", ["gone", "manifest.json"])
+def test_prune_stops_at_a_link_that_leads_nowhere(name, out, runs, tmp_path):
+    """A link to a disk that is not mounted may stand for a run of any cache."""
+    (runs / "b").mkdir()
+    (runs / "b" / name).symlink_to(tmp_path / "not mounted")
+    with pytest.raises(RefkdError, match=r"runs/b\S* may have used any .* leads nowhere; mend or"):
+        prunable(out, runs)
+
+
+@pytest.mark.parametrize("hidden", ["a", ""])
+def test_prune_stops_at_a_folder_that_cannot_be_listed(hidden, out, runs, monkeypatch):
+    """Somebody else's folder among the runs, or all of it: nothing is deleted, then or later."""
+    found, scandir = prunable(out, runs), os.scandir
+
+    def refusing(path):
+        if Path(path) == runs / hidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for ask in (lambda: prunable(out, runs), lambda: prune(found)):
+        with pytest.raises(RefkdError, match=r"it cannot be listed \(Permission denied\)"):
+            ask()
+    assert len(listed(out)) == 3
+
+
+def test_prune_leaves_what_is_behind_a_link(out, runs, tmp_path, caplog):
+    """A cache behind a link is listed once, and left: whoever works on it locks it where it lies."""
+    (tmp_path / "disk").mkdir()
+    place(out, BOTH).rename(tmp_path / "disk" / "b")
+    (out / "b").symlink_to(tmp_path / "disk" / "b")
+    (out / "a").symlink_to(place(out, OTHER))
+    (out / "c").symlink_to(tmp_path / "not mounted")
+    found = prunable(out, runs)
+
+    assert listed(out) == {"b", place(out, OTHER).name, place(out, ONE).name}
+    assert found.kept[str(out / "b")].startswith(
+        f"is behind a symbolic link; prune {tmp_path}/disk"
+    )
+    assert prune(found) == [str(place(out, OTHER))]
+    assert f"{out}/c: nobody can say whether caches lie there: it is a link that" in caplog.text
+
+
 @pytest.mark.parametrize("lock", ["", "-weights"])
 def test_prune_leaves_what_is_worked_on(lock, out, runs):
     """A cache that is being built, repaired or weighed stays, and that is said."""
