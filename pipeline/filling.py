@@ -45,7 +45,7 @@ def is_whole(out: Path, plan: CachePlan) -> bool:
     if not folder.exists() or building_folder(out, plan).exists():
         return False
     cache = read_cache(folder)
-    check_plan(cache, plan)
+    check_plan(cache, plan, repair=_misnamed(folder))
     return not damaged_files(cache)
 
 
@@ -67,6 +67,7 @@ def fill(
     with building_lock(out, plan, part):
         folder = cache_folder(out, plan)
         if folder.exists():
+            check_plan(read_cache(folder), plan, repair=_misnamed(folder))
             _restore(
                 folder, plan, open_forward, environment, block_rows=block_rows, workers=workers
             )
@@ -181,6 +182,11 @@ def _restore(
         reason = explain_difference(cache, damaged, environment)
         raise RefkdError(f"{error}; {reason}") from None
     return len(damaged)
+
+
+def _misnamed(folder: Path) -> str:
+    """Say what helps where a folder holds another cache than the one that it is named by."""
+    return f"it has the name of another cache, delete {folder} and run `refkd cache` again"
 
 
 def _sync_seconds(folder: Path) -> float:

@@ -54,21 +54,24 @@ def check_plain_files(cache: Cache) -> None:
             cache.read(name)
 
 
-def check_plan(cache: Cache, plan: CachePlan) -> None:
-    """Raise RefkdError, naming what differs, unless a cache is the one that a plan describes."""
+def check_plan(cache: Cache, plan: CachePlan, *, repair: str | None = None) -> None:
+    """Raise RefkdError, naming what differs, unless a cache is the one that a plan describes.
+
+    `repair` says what to run, if it is something else than to make the planned one, or name its teachers.
+    """
     if cache.key == plan.key:
         return
     given = sorted({array_parts(name)[0] for name in plan.arrays})
     if given != cache.teachers:
         raise RefkdError(
             f"{cache.folder} holds the teachers {', '.join(cache.teachers)}, given were "
-            f"{', '.join(given)}; name the same with --teacher NAME=DIR"
+            f"{', '.join(given)}; {repair or 'name the same with --teacher NAME=DIR'}"
         )
     before = named_inputs(cache.manifest["inputs"], _arrays(cache))
     now = named_inputs(plan.inputs, {name: array.inputs for name, array in plan.arrays.items()})
     raise RefkdError(
         f"{cache.folder} was made from other inputs: {describe_change(before, now)}; "
-        "run `refkd cache` with these inputs"
+        f"{repair or 'run `refkd cache` with these inputs'}"
     )
 
 

@@ -159,11 +159,32 @@ def publish(built: Path, final: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder of ours if it is there, renaming it first so that nobody sees half of it."""
-    if path.exists():
+    """Delete a folder of ours if it is there, renaming it first so that nobody sees half of it.
+
+    What lies there in place of a folder goes the same way.
+    """
+    if os.path.lexists(path):
         doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex}.doomed")
         path.replace(doomed)
-        shutil.rmtree(doomed)
+        if doomed.is_dir() and not doomed.is_symlink():
+            shutil.rmtree(doomed)
+        else:
+            doomed.unlink()
+
+
+def make_way(folder: Path, name: str) -> Path:
+    """Return where a file of a folder of ours is to be written, once nothing lies in its way.
+
+    That would be a folder of its name, or a file in place of a folder that it lies in.
+    """
+    path = folder / name
+    for place in reversed(path.relative_to(folder).parents[:-1]):
+        if os.path.lexists(folder / place) and not (folder / place).is_dir():
+            (folder / place).unlink(missing_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        remove_folder(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def describe_change(before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Putting back the files of a finished cache that were damaged or lost, byte for byte.
 
 A file is replaced only by bytes whose digest is the recorded one, in one rename, so readers that
-have the cache open notice nothing.
+have the cache open notice nothing. What lies there and is no file, such as a folder, gives way to it.
 """
 
 import logging
@@ -12,7 +12,7 @@ from stores.cache import Cache
 from stores.cachekeys import CachePlan
 from stores.cachemanifest import plan_files
 from stores.errors import NotAsRecorded
-from stores.files import describe_change, write_atomic
+from stores.files import describe_change, make_way, write_atomic
 from stores.fingerprints import bytes_digest
 from stores.journal import Environment
 from stores.units import Unit, make_units
@@ -44,9 +44,7 @@ def restore_files(
             raise NotAsRecorded(
                 f"{cache.folder / name} cannot be restored: made again it is not what was recorded"
             )
-        path = cache.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
+        write_atomic(make_way(cache.folder, name), data)
     return make_units(plan, chunks, block_rows=block_rows, recorded=recorded)
 
 

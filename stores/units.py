@@ -16,7 +16,7 @@ from stores.arraynames import logits_name, spoken
 from stores.cache import Logits
 from stores.cachekeys import CachePlan
 from stores.errors import NotAsRecorded, RefkdError
-from stores.files import sync, write_atomic
+from stores.files import make_way, sync, write_atomic
 from stores.fingerprints import bytes_digest
 from stores.rowarrays import ChunkEncoder, RowArray
 
@@ -93,13 +93,12 @@ def write_rows(
     written = []
     for chunk, data in encode_unit(layout, unit, rows_nBT):
         sha256 = bytes_digest(data)
-        path = _chunk_path(folder, layout, unit.array, chunk)
+        name = _chunk_file(layout, unit.array, chunk)
         if unit.recorded is not None and unit.recorded[chunk] != sha256:
             raise NotAsRecorded(
-                f"{path} cannot be restored: computed again it is not what was recorded"
+                f"{folder / name} cannot be restored: computed again it is not what was recorded"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data, wait=False)
+        write_atomic(make_way(folder, name), data, wait=False)
         written.append(Chunk(unit.array, chunk, sha256))
         note(written[-1])
     return written
@@ -111,7 +110,7 @@ def sync_chunks(folder: Path, layout: RowArray, chunks: list[Chunk]) -> None:
     One that the disk did not take is removed, for the kernel reports that only once.
     """
     for chunk in chunks:
-        path = _chunk_path(folder, layout, chunk.array, chunk.chunk)
+        path = folder / _chunk_file(layout, chunk.array, chunk.chunk)
         try:
             sync(path)
             sync(path.parent)
@@ -120,8 +119,8 @@ def sync_chunks(folder: Path, layout: RowArray, chunks: list[Chunk]) -> None:
             raise
 
 
-def _chunk_path(folder: Path, layout: RowArray, array: str, chunk: int) -> Path:
-    return folder / logits_name(array) / layout.chunk_file(chunk)
+def _chunk_file(layout: RowArray, array: str, chunk: int) -> str:
+    return f"{logits_name(array)}/{layout.chunk_file(chunk)}"
 
 
 def encode_unit(

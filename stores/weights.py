@@ -25,11 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stores.arraynames import ce_name
-from stores.cache import BUILDING, Cache
+from stores.cache import Cache
 from stores.errors import RefkdError
 from stores.files import (
     SYNCING,
     locked,
+    make_way,
     publish,
     read_seal,
     read_sealed,
@@ -40,6 +41,7 @@ from stores.files import (
 )
 from stores.fingerprints import SHORT, bytes_digest
 from stores.labels import Labels
+from stores.locknames import weighing_folder, weighing_lock_file
 from stores.rowarrays import MANY_SAMPLES, RowArray, array_files
 
 FORMAT = "refkd-weights"
@@ -220,12 +222,12 @@ def write_weights(cache: Cache, chunks: Iterable[WeighedChunk]) -> Path:
     They appear whole: readers see the old weights, or none, until the last byte is on the disk.
     """
     place = cache.folder / "weights"
-    with _building(cache) as folder:
+    with new_weights(cache) as folder:
         with WeightsWriter(cache, folder) as writer:
             for weighed in chunks:
                 writer.add(weighed)
             seal = writer.finish()
-        place.mkdir(exist_ok=True)
+        make_way(cache.folder, f"weights/{CURRENT}")
         remove_folder(place / seal[:SHORT])
         publish(folder, place / seal[:SHORT])
         write_atomic(place / CURRENT, f"{seal}\n".encode())
@@ -248,11 +250,10 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def _building(cache: Cache) -> Iterator[Path]:
+def new_weights(cache: Cache) -> Iterator[Path]:
     """Yield an empty folder on the cache's own disk, outside it, while no other process weighs it."""
-    place = cache.folder.absolute().parent / BUILDING
-    folder = place / f"{cache.folder.name}-weights"
-    with locked(folder.with_suffix(".lock")):
+    folder = weighing_folder(cache.folder)
+    with locked(weighing_lock_file(cache.folder)):
         remove_folder(folder)  # left by a killed process
         folder.mkdir()
         try:

@@ -1,5 +1,7 @@
 """Restoring a finished cache: the recorded bytes come back, or nothing changes."""
 
+import shutil
+
 import pytest
 from planned import Ask, all_bytes, build, make_plan, said
 
@@ -32,6 +34,21 @@ def test_damaged_files_come_back(folder, ask):
 
     assert all_bytes(build(folder.parent, PLAN, ask)) == whole
     assert sorted(ask.asked()) == [("id", 96), ("ood", 288)]
+
+
+def test_what_is_no_file_gives_way(folder, ask):
+    """A folder in place of a file, with something in it, and a file in place of a folder are removed."""
+    whole = all_bytes(folder)
+    for name in (CHUNKS[0], PLAIN[1]):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+        (folder / name / "inside").write_bytes(b"?")
+    shutil.rmtree(folder / "teachers/ood/logits/c/9")
+    (folder / "teachers/ood/logits/c/9").write_bytes(b"?")
+
+    assert all_bytes(build(folder.parent, PLAN, ask)) == whole
+    assert sorted(ask.asked()) == [("id", 96), ("ood", 288)]
+    assert not list(folder.rglob(".*"))
 
 
 def test_an_open_reader_notices_nothing(folder):
@@ -112,7 +129,11 @@ def test_another_cache_under_the_name(folder, tmp_path):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()
     other.rename(folder)
-    with pytest.raises(RefkdError, match=r"id: teacher weights \(was retrained, now id\)"):
+    message = (
+        r"id: teacher weights \(was retrained, now id\); it has the name of another cache, delete "
+        rf"{folder} and run `refkd cache` again"
+    )
+    with pytest.raises(RefkdError, match=message):
         build(folder.parent, PLAN)
 
 

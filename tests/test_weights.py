@@ -189,6 +189,19 @@ def test_lost_files(cache):
         (place / name).write_bytes(data)
 
 
+@pytest.mark.parametrize("name", ["weights", "weights/current", "weights/*/manifest.json"])
+def test_what_is_no_file_gives_way(cache, built, name):
+    """Where a folder lies in place of a file, or a file in place of the folder, weighing helps."""
+    (path,) = cache.folder.glob(name)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.write_bytes(b"?") if name == "weights" else path.mkdir()
+    with pytest.raises(RefkdError, match="run `refkd weigh"):
+        open_weights(cache)
+    write_weights(cache, chunks(cache))
+
+    assert all_bytes(cache.folder) == all_bytes(built)
+
+
 def test_weights_of_another_cache(cache, tmp_path):
     """Weights copied from another cache, whole as they are, are refused."""
     other = build(tmp_path / "other", make_plan(salt={"id": "retrained"}))
