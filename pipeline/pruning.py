@@ -6,7 +6,6 @@ builds, repairs or weighs one holds its lock; such a cache is left alone.
 
 import logging
 import shutil
-import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,13 @@ from pipeline.uses import Uses, find_uses
 from stores.cache import BUILDING
 from stores.errors import RefkdError
 from stores.files import locked, sync
+from stores.locknames import (
+    building_lock_file,
+    doomed_name,
+    lock_inside,
+    undoomed,
+    weighing_lock_file,
+)
 
 log = logging.getLogger("refkd")
 BESIDE = (".cost", ".log")  # notes beside a cache, outside its seal
@@ -114,7 +120,7 @@ def _why_kept(one: Lying, below: Path, *, unfinished: bool) -> str:
         )
     if _is_busy(one):
         return "is being worked on"
-    if one.folder.name.endswith(".doomed"):
+    if is_unfinished(one) and undoomed(one.folder.name) != one.folder.name:
         return ""  # left by a killed deletion
     if is_unfinished(one):
         return "" if unfinished else "is unfinished; --unfinished deletes it too"
@@ -130,18 +136,16 @@ def _is_busy(one: Lying) -> bool:
 
 def _locks(one: Lying) -> list[Path]:
     """Return the locks that whoever builds, repairs or weighs holds."""
-    place = one.folder.absolute().parent
-    name = one.folder.absolute().name
     if is_unfinished(one):
-        return [place / f"{name.lstrip('.').partition('.')[0]}.lock"]
-    return [place / BUILDING / f"{name}{own}.lock" for own in ("", "-weights")]
+        return [lock_inside(one.folder)]
+    return [building_lock_file(one.folder), weighing_lock_file(one.folder)]
 
 
 def _remove(folder: Path) -> None:
     """Rename a folder to where nothing passes for whole, and take it apart there."""
     folder = folder.absolute()
     place = folder.parent if folder.parent.name == BUILDING else folder.parent / BUILDING
-    doomed = place / f".{folder.name.lstrip('.').partition('.')[0]}.{uuid.uuid4().hex}.doomed"
+    doomed = place / doomed_name(folder.name)
     folder.replace(doomed)
     sync(folder.parent)
     for suffix in BESIDE if folder.parent != place else ():

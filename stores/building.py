@@ -24,6 +24,7 @@ from stores.errors import RefkdError
 from stores.files import locked, publish, read_seal, remove_folder, seal_folder, sync, write_atomic
 from stores.fingerprints import SHORT, bytes_digest
 from stores.journal import Entry, Environment, Journal
+from stores.locknames import building_lock_file
 from stores.parts import (
     BEGUN,
     Part,
@@ -57,7 +58,7 @@ def building_lock(out: Path, plan: CachePlan, part: Part | None = None) -> Itera
 
     Parts hold it together.
     """
-    path, shared = building_folder(out, plan).with_suffix(".lock"), part is not None
+    path, shared = building_lock_file(cache_folder(out, plan)), part is not None
     with locked(path, wait=False, shared=shared) as mine:
         if mine:
             yield

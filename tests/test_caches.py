@@ -19,7 +19,9 @@ from stores.building import BUILDING
 from stores.cache import open_cache
 from stores.errors import RefkdError
 from stores.files import locked, seal_folder
+from stores.locknames import building_lock_file, doomed_name
 from stores.models import FORMAT as MODEL
+from stores.weights import new_weights
 
 ONE, BOTH, OTHER = make_plan(("id",)), make_plan(), make_plan(("id",), dtype="float16")
 
@@ -308,6 +310,30 @@ def test_prune_leaves_what_is_worked_on(lock, out, runs):
     with locked(path):
         assert prune(found) == [str(place(out, OTHER))]
     assert place(out, BOTH).exists()
+
+
+@pytest.mark.parametrize("name", ["v1.2", "v1", ".hidden", "x.doomed"])
+def test_prune_leaves_a_renamed_cache_that_is_weighed(name, out, runs):
+    """Whatever a cache is called, and whatever is called nearly so: who weighs it is seen."""
+    near = place(out, OTHER).rename(out / f"{name}.5")
+    folder = place(out, BOTH).rename(out / name)
+    with new_weights(open_cache(folder)) as growing:
+        found = prunable(out, runs, unfinished=True)
+        busy = [one for one, why in found.kept.items() if why == "is being worked on"]
+
+        assert set(busy) == {str(folder), str(growing)}
+        assert prune(found) == [str(near)]
+    assert prune(prunable(out, runs)) == [str(folder)]
+
+
+@pytest.mark.parametrize("name", ["v1.2", ".hidden"])
+def test_prune_ends_what_a_killed_one_began(name, out, runs):
+    """A doomed folder is taken apart unless somebody is at it, whose lock has the old name."""
+    left = (out / BUILDING) / doomed_name(doomed_name(name))
+    place(out, BOTH).rename(left)
+    with locked(building_lock_file(out / name)):
+        assert prunable(out, runs).kept[str(left)] == "is being worked on"
+    assert str(left) in prune(prunable(out, runs))
 
 
 def test_prune_leaves_what_is_used_by_now(out, runs):
