@@ -47,7 +47,14 @@ from student.recipe import TEACHER_KNOBS, Recipe
     metavar="K",
     help="Cross-fit: K models more, each without one fold of the videos, for its pairs in a cache.",
 )
-@recipe_options(*TEACHER_KNOBS)
+@click.option(
+    "--fold-by",
+    default="",
+    metavar="REGEX",
+    help="Its first group finds in a video's id what the video was cut from: videos of one source lie "
+    "in one fold.",
+)
+@recipe_options(*TEACHER_KNOBS, "select")
 @device_option
 @threads_option
 @json_option
@@ -59,6 +66,7 @@ def teach(
     moved_span_loss: bool,
     moved_stretch: float,
     folds: int,
+    fold_by: str,
     recipe: Recipe,
     device: str,
     threads: int | None,
@@ -74,6 +82,7 @@ def teach(
         moved_span_loss=moved_span_loss,
         moved_stretch=moved_stretch,
         folds=folds,
+        fold_by=fold_by,
         recipe=recipe,
         device=device,
         threads=threads,

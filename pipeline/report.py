@@ -23,6 +23,7 @@ from student.calibration import NUM_BINS, Calibration, boundary_confidence, cali
 from student.forward import resolve_device
 from student.model import load_model
 from student.retrieval import ask_together
+from student.validation import VAL
 
 log = logging.getLogger("refkd")
 EXAMPLE_SPLITS = ("test_ood", "test", "test_iid", "val")  # the first that the data set has
@@ -116,13 +117,30 @@ def _summary(data: DataSet, subjects: Sequence[Subject]) -> str:
         f"{kinds.count(one)} {one}{'s' if kinds.count(one) > 1 else ''}"
         for one in dict.fromkeys(kinds)
     )
-    members = [member for subject in subjects for member in subject.members]
-    selects = {one.about["recipe"]["select"] for one in members if "recipe" in one.about}
-    how = " or ".join(sorted(selects))
     return (
-        f"{models} on {data.folder.name}: {kind} of {len(data.videos)} videos, {counts} pairs. Of "
-        f"each model the epoch with the best mIoU on {how} is kept; no test split chose anything."
+        f"{models} on {data.folder.name}: {kind} of {len(data.videos)} videos, {counts} pairs. "
+        f"{_selection(data, subjects)}; no test split chose anything."
     )
+
+
+def _selection(data: DataSet, subjects: Sequence[Subject]) -> str:
+    """Return which epoch of each kind of model was kept."""
+    if not data.pairs.get(VAL):
+        return f"Without a {VAL} split the last epoch of each model is kept"
+    splits: dict[str, set[str]] = {}
+    for about in (member.about for subject in subjects for member in subject.members):
+        if "recipe" in about:
+            splits.setdefault("student", set()).add(about["recipe"].get("select", VAL))
+        else:
+            own = {how.get("select", VAL) for how in about["teachers"].values()}
+            splits.setdefault("teacher", set()).update(own)
+    said = {name: " or ".join(sorted(own)) for name, own in splits.items()}
+    if len(set(said.values())) == 1:
+        said = {"model": next(iter(said.values()))}
+    first, *others = [
+        f"of each {name} the epoch with the best mIoU on {s}" for name, s in said.items()
+    ]
+    return ", ".join([f"O{first[1:]} is kept", *others])
 
 
 def _inputs_section(data: DataSet, subjects: Sequence[Subject]) -> str:

@@ -6,19 +6,47 @@ a model fitted without the videos of fold i, counted from 0. Its facts list each
 Shapes: N rows.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from stores.dataset import DataSet, Rows
+from stores.errors import RefkdError
 from stores.seeds import generator
 
 EVERYTHING = -1  # in the place of a fold: the model that was fitted on all videos
 
 
-def assign_folds(videos: Sequence[str], number: int, *, seed: int) -> list[list[str]]:
+def sources_of(videos: Iterable[str], pattern: str) -> dict[str, str]:
+    """Return what each video was cut from: the first group of the first match of an expression.
+
+    Raises RefkdError, naming the video, if one does not match.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise RefkdError(f"{pattern} is no regular expression: {error}; mend --fold-by") from error
+    if not expression.groups:
+        raise RefkdError(
+            f"{pattern} has no group that would be a video's source; put it into parentheses, "
+            "as in --fold-by '_([0-9]+)$'"
+        )
+    found = {}
+    for video in videos:
+        match = expression.search(video)
+        if match is None or not match[1]:
+            raise RefkdError(
+                f"video {video} does not match {pattern}, whose first group is to be its source; "
+                "mend --fold-by"
+            )
+        found[video] = match[1]
+    return found
+
+
+def assign_folds(videos: Collection[str], number: int, *, seed: int) -> list[list[str]]:
     """Return the videos of each fold, sorted: as many in each as in any other, or one more.
 
     A function of the set of videos and the seed alone.

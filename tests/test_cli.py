@@ -87,7 +87,7 @@ def test_teach_has_the_knobs_of_a_teacher_only():
     """`refkd teach` offers the shared knobs and none of those about learning from teachers."""
     options = {option.name for option in refkd.commands["teach"].params}
 
-    assert set(TEACHER_KNOBS) <= options
+    assert {*TEACHER_KNOBS, "select", "fold_by"} <= options
     assert {"warmup", "rectify", "teachers"} & options == set()
 
 

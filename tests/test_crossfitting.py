@@ -223,3 +223,37 @@ def test_a_damaged_fold_is_found(data_folder, teacher, tmp_path):
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(RefkdError, match=r"folds/1.safetensors is damaged"):
         cache(data_folder, tmp_path / "out", teachers={"ood": tmp_path / "t"}, device="cpu")
+
+
+def test_windows_of_one_source_lie_in_one_fold(data_folder, tmp_path):
+    """Videos are left out together with those cut from the same source, which the teacher records."""
+    by_ten = r"train_(\d\d)"  # ten videos a source, 4 in the last of seven
+    out = tmp_path / "id"
+    recipe = dataclasses.replace(QUICK, epochs=1)
+    how = {"bias": "id", "recipe": recipe, "device": "cpu", "threads": 1}
+    teach(data_folder, out, **how, folds=2, fold_by=by_ten)
+    facts, _ = read_facts(out)
+    sources = [{video[6:8] for video in fold} for fold in facts["folds"]]
+
+    assert sorted(map(len, sources)) == [3, 4]
+    assert not sources[0] & sources[1]
+    assert sum(map(len, facts["folds"])) == 64
+    assert facts["inputs"]["fold_by"] == by_ten
+    assert teach(data_folder, out, **how, folds=2, fold_by=by_ten) == out
+    with pytest.raises(RefkdError, match=r"of other inputs: fold_by \(was train_.*\)"):
+        teach(data_folder, out, **how, folds=2)
+
+
+@pytest.mark.parametrize(
+    ("folds", "fold_by", "text"),
+    [
+        (1, "_(.)", "--fold-by is for --folds of at least 2, got --folds 1"),
+        (8, r"train_(\d\d)", "at most the 7 sources of training videos, got 8"),
+        (2, r"clip_(\d+)", r"video train_000 does not match clip_"),
+    ],
+)
+def test_sources_that_make_no_folds(data_folder, tmp_path, folds, fold_by, text):
+    """More folds than sources, no folds at all, a video without a source: nothing is trained."""
+    with pytest.raises(RefkdError, match=text):
+        teach(data_folder, tmp_path / "t", bias="id", recipe=QUICK, folds=folds, fold_by=fold_by)
+    assert not (tmp_path / "t").exists()

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from stores.folds import EVERYTHING, assign_folds, folds_of_rows
+from stores.errors import RefkdError
+from stores.folds import EVERYTHING, assign_folds, folds_of_rows, sources_of
 
 
 @pytest.mark.parametrize(("videos", "number"), [(64, 2), (64, 5), (7, 7), (11, 4)])
@@ -45,3 +46,28 @@ def test_no_folds(data):
     rows = data.rows("train")
 
     np.testing.assert_array_equal(folds_of_rows({}, data, rows), np.full(96, EVERYTHING))
+
+
+def test_sources():
+    """The first group of the first match, wherever in the id."""
+    found = sources_of(["train_0007_cat_9", "cat_12", "dog_1"], r"(cat|dog)_(\d)")
+
+    assert found == {"train_0007_cat_9": "cat", "cat_12": "cat", "dog_1": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (
+            r"cat_(\d+)",
+            r"video dog does not match cat_\(.d\+\), whose first group is to be its source",
+        ),
+        (r"^(cat)?", r"video dog does not match .*; mend --fold-by"),
+        ("cat", "cat has no group that would be a video's source; put it into parentheses"),
+        ("(cat", r"\(cat is no regular expression: .*; mend --fold-by"),
+    ],
+)
+def test_sources_that_cannot_be_told(pattern, text):
+    """A video of no source is named, and so is an expression that can find none."""
+    with pytest.raises(RefkdError, match=text):
+        sources_of(["cat_1", "dog"], pattern)

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from pipeline.evaluate import evaluate
-from pipeline.report import report
-from pipeline.subjects import find_runs
+from pipeline.report import _selection, report
+from pipeline.subjects import Member, Subject, find_runs
 from stores.errors import RefkdError
 from stores.models import read_facts
 
@@ -181,3 +181,31 @@ def test_data_with_val_alone(data, runs_folder, tmp_path, monkeypatch):
     assert re.findall(r"<caption>(\w+): 36 pairs", text) == ["val", "val_moved"]
     assert "Pairs of val at the upper quartile" in text
     assert "Calibration" not in text
+
+
+TAUGHT = Subject("s", "student", (Member({"kind": "student", "recipe": {"select": "val+moved"}}),))
+PLAIN, MOVED = (
+    Subject("t", "teacher", (Member({"kind": "teacher", "teachers": {"id": how}}),))
+    for how in ({}, {"select": "val+moved"})
+)
+
+
+@pytest.mark.parametrize(
+    ("subjects", "said"),
+    [
+        (
+            [PLAIN, TAUGHT],
+            "Of each teacher the epoch with the best mIoU on val is kept, "
+            "of each student the epoch with the best mIoU on val+moved",
+        ),
+        ([MOVED, TAUGHT], "Of each model the epoch with the best mIoU on val+moved is kept"),
+        ([PLAIN, MOVED], "Of each model the epoch with the best mIoU on val or val+moved is kept"),
+    ],
+)
+def test_what_chose_the_epoch(data, subjects, said):
+    """Teachers may be chosen otherwise than students; without a val split nothing is chosen."""
+    bare = type(data)(**{**vars(data), "pairs": {"train": data.pairs["train"]}})
+
+    assert _selection(data, subjects) == said
+    last = "Without a val split the last epoch of each model is kept"
+    assert _selection(bare, subjects) == last

@@ -44,6 +44,15 @@ def test_knobs_of_students_do_not_make_another_teacher(id_teacher, data_folder):
     assert teach(data_folder, id_teacher, bias="id", recipe=recipe, threads=1) == id_teacher
 
 
+def test_what_chooses_the_epoch_makes_another_teacher(id_teacher, data_folder):
+    """Chosen on val, as teachers were before it could be said, it is not recorded."""
+    recipe = dataclasses.replace(QUICK, select="val+moved")
+
+    assert "select" not in read_facts(id_teacher)[0]["inputs"]
+    with pytest.raises(RefkdError, match=r"of other inputs: select \(was null, now val\+moved\)"):
+        teach(data_folder, id_teacher, bias="id", recipe=recipe, threads=1)
+
+
 def test_the_debiased_teacher_records_how(data_folder, tmp_path):
     """Bias, moved span loss and stretch stand in its facts; its history has every term."""
     recipe = dataclasses.replace(QUICK, hidden=8, epochs=1)
