@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments.__main__ import _print_commands
 from experiments.evidence import Evidence
 from experiments.floors import keep_floors
 from experiments.full import FULL
@@ -19,7 +20,7 @@ from experiments.plan import Block, Data, Experiment, Part, Shown
 from experiments.running import Runner, _is_taught
 from experiments.smoke import SMOKE
 from experiments.steps import Step, data_steps, experiment_steps
-from experiments.tables import block_text
+from experiments.tables import block_text, gap_of, interval_cell
 from test_sources import source
 
 from cli.main import refkd
@@ -28,7 +29,7 @@ from pipeline.planning import Planner
 from pipeline.results import Results, data_content
 from pipeline.sources import make_groups
 from stores.errors import RefkdError
-from student.bootstrap import paired_interval
+from student.bootstrap import Interval
 from student.recipe import RECIPES
 from student.views import VERSION
 
@@ -109,6 +110,18 @@ def test_a_step_as_a_shell_reads_it():
     assert str(step) == "CACHE=$(refkd cache data '--teacher=id=my teacher')"
 
 
+def test_folds_of_windows_of_one_video():
+    """Teachers of a data set whose videos were cut from others are cross-fitted by those."""
+    plan = replace(FULL, seeds=(0,))
+    steps = experiment_steps(plan, plan.experiment("folds"), results="kept", jobs=1)
+    elsewhere = replace(plan.experiment("folds"), data="charades")
+
+    assert str(steps[0]).endswith(r"--seed 0 --threads 1 --folds 3 --fold-by '_(\d+)$'")
+    assert steps[0].settings["fold_by"] == r"_(\d+)$"
+    assert "fold_by" not in plan.teacher_settings(plan.experiment("claims"), "id", 0)
+    assert not plan.teacher_settings(elsewhere, "id-folds", 0)["fold_by"]
+
+
 TOGETHER = SMOKE.experiment("together")
 
 
@@ -127,6 +140,7 @@ def test_commands_by_hand():
     own = "--backbone seqpan --epochs 1 --hidden 8 --batch 96"
     moved = "teachers/seqpan-ood-moved-1"
     cache = f"refkd cache data caches --teacher=id=teachers/seqpan-id-1 --teacher=ood={moved}"
+    held = "BUILT_IN_SEQPAN_ID_{0}_SEQPAN_OOD_MOVED_{0}"
 
     assert lines[0] == (
         f"refkd teach data teachers/seqpan-id-0 --bias id {own} --seed 0 --threads 1"
@@ -135,10 +149,10 @@ def test_commands_by_hand():
         lines[3]
         == f"refkd teach data {moved} --bias ood {own} --seed 1 --threads 1 --moved-span-loss"
     )
-    assert lines[6] == f"SEQPAN_ID_1_SEQPAN_OOD_MOVED_1=$({cache})"
-    assert lines[7] == "refkd weigh $SEQPAN_ID_1_SEQPAN_OOD_MOVED_1"
+    assert lines[6] == f"{held.format(1)}=$({cache})"
+    assert lines[7] == f"refkd weigh ${held.format(1)}"
     assert lines[8].startswith(
-        "refkd ablate data $SEQPAN_ID_0_SEQPAN_OOD_MOVED_0 $SEQPAN_ID_1_SEQPAN_OOD_MOVED_1 runs "
+        f"refkd ablate data ${held.format(0)} ${held.format(1)} runs "
         f"--table 3 --row=RefKD --seeds 2 --jobs 3 --results kept {own} --teacher=id="
     )
     assert len(lines) == 9
@@ -149,7 +163,7 @@ def test_teachers_who_teach_together():
     lines = list(map(str, experiment_steps(SMOKE, TOGETHER, results="kept", jobs=1)))
     named = {"id0": "id-0", "ood0": "ood-0", "id1": "id-1", "ood1": "ood-1"}
     options = " ".join(f"--teacher={name}=teachers/{folder}" for name, folder in named.items())
-    held = "ID_0_OOD_0_ID_1_OOD_1"
+    held = "BUILT_IN_ID_0_OOD_0_ID_1_OOD_1"
 
     assert lines[4:6] == [f"{held}=$(refkd cache data caches {options})", f"refkd weigh ${held}"]
     assert lines[8].startswith(
@@ -218,6 +232,14 @@ def code(data):
     return {"data": data.seal, "backbone_version": 1}
 
 
+def group(folder, **groups):
+    """Say of which video each pair of a test split is; those of other splits are of one."""
+    path = folder / "planted" / "floors.json"
+    floors = json.loads(path.read_text())
+    floors["groups"] = {**{split: ["v"] for split in TESTS}, **groups}
+    path.write_text(json.dumps(floors))
+
+
 def keep(folder, about, ious, **more):
     scores = {
         split: {"R1@0.3": 1.0, "R1@0.5": 2.0, "R1@0.7": 3.0, "mIoU": 100 * float(np.mean(own))}
@@ -266,6 +288,7 @@ def test_what_ablate_keeps_of_teachers_together_is_found(planned, data):
         planner.rows(replace(TABLES[part.table], rows=part.chosen), groups)[0]
         for part in together.parts
     )
+    group(folder)
     for place, trial in enumerate((*students.trials, *mean.trials)):
         keep(folder, trial.about, {split: [place / 4] for split in TESTS})
     plan = replace(PLAN, experiments=(together,))
@@ -278,7 +301,7 @@ def test_what_ablate_keeps_of_teachers_together_is_found(planned, data):
     block = Block("b", (Shown("together"),), (average.name,))
     text = block_text(block, evidence)
     assert "| 50.0 | - | - | 1 |" in text.replace("1.0 / 2.0 / 3.0 / ", "")
-    assert "| RefKD | **-37.50 [-37.50, -37.50]** |" in text
+    assert "| RefKD | -37.50 [-37.50, -37.50] (1 run); by pair -50.0 -25.0 |" in text
 
 
 def test_results_of_other_data_or_recipes_are_not_found(planned, data):
@@ -315,6 +338,7 @@ CLAIM = Block("claims", (Shown("all", (Part("1"),)),), ("ID teacher",))
 def test_scores_and_differences_by_hand(planned):
     """Means and deviations over runs; a student is compared with its own teachers, pair by pair."""
     rows, folder = planned
+    group(folder, test_iid=["v", "w", "w"], test_ood=["v", "v", "w"])
     student, teacher = rows["RefKD"], rows["ID teacher"]
     ious = {"test_iid": [0.5, 0.7, 0.6], "test_ood": [0.2, 0.2, 0.2]}
     keep(folder, student.trials[0].about, ious)
@@ -332,25 +356,80 @@ def test_scores_and_differences_by_hand(planned):
     )
     assert table["ID teacher"].endswith("| - | - | 1 |")
     assert any(line.startswith("| whole video |") for line in lines)
-    # only pair 1 has both: 0.8 - 0.7, 0.8 - 0.8, 0.8 - 0.6
-    mean, low, high = paired_interval([10.0, 0.0, 20.0])
-    iid = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-    assert low == 0.0  # so zero is not excluded
-    ood = paired_interval([-10.0, -10.0, 10.0])
-    assert (
-        table["RefKD"] == f"| RefKD | {iid} | {ood.mean:+.2f} [{ood.low:+.2f}, {ood.high:+.2f}] |"
-    )
+    # only pair 1 has both: 0.8 - 0.7 of video v, 0.8 - 0.8 and 0.8 - 0.6 of w, 10 either way
+    # -0.1 and -0.1 of v, 0.1 of w; of two videos one is drawn twice with chance 1/4
+    iid, ood = "+10.00 [+10.00, +10.00] (1 run)", "-3.33 [-10.00, +10.00] (1 run)"
+    assert table["RefKD"] == f"| RefKD | {iid} | {ood} |"
     assert lines[-1] == "Not run yet: OOD teacher."
 
 
-def test_an_interval_that_excludes_zero_is_bold(planned):
-    """Every pair gains by as much, so the interval is a point."""
-    rows, folder = planned
-    for row, iou in (("RefKD", 0.5), ("ID teacher", 0.25)):
-        keep(folder, rows[row].trials[0].about, {split: [iou, iou] for split in TESTS})
+def found(*ious):
+    """Results by place, each of one split."""
+    return {place: {"iou": {"test_iid": own}} for place, own in enumerate(ious) if own is not None}
 
-    text = block_text(CLAIM, Evidence(PLAN, folder))
-    assert text.count("**+25.00 [+25.00, +25.00]**") == 2
+
+SURE = Interval(1.0, 0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "cell"),
+    [
+        ((0.5, 0.5, 0.5), (0.3, 0.4, 0.5), "**{}**; by pair +20.0 +10.0 +0.0"),
+        ((0.5, 0.5, None), (0.3, 0.4, 0.5), "{} (2 runs); by pair +20.0 +10.0"),
+        ((0.5, 0.5, 0.5), (None, None, 0.6), "{} (1 run)"),
+        ((0.5, 0.5, None), (0.3, 0.4, None), "{}; by pair +20.0 +10.0"),
+        ((0.5, None, None), (0.4, None, None), "{}"),
+    ],
+)
+def test_what_a_difference_rests_on(one, other, cell):
+    """Three runs are bold, fewer never; fewer than a row or the other has are said; each pair's part."""
+    some = [found(*(iou and [iou, iou] for iou in ious)) for ious in (one, other)]
+    text = interval_cell(SURE, gap_of(*some, "test_iid"))
+
+    assert text == cell.format("+1.00 [+0.50, +2.00]")
+    assert "**" not in interval_cell(Interval(1.0, -0.5, 2.0), gap_of(*some, "test_iid"))
+
+
+def test_rows_without_a_pair_in_common_have_no_difference():
+    """A student of pair 0 says nothing of a teacher of pair 1."""
+    assert gap_of(found([0.5], None), found(None, [0.5]), "test_iid") is None
+
+
+def test_counts_of_runs_that_differ_by_split(planned):
+    """A row with two runs on one test and one on the other says both."""
+    rows, folder = planned
+    both, one = (rows["RefKD"].trials[i].about for i in (0, 1))
+    keep(folder, both, {split: [0.5] for split in TESTS})
+    keep(folder, one, {"test_iid": [0.5]})
+    evidence = Evidence(PLAN, folder)
+
+    for tells in ("scores", "calibration"):
+        text = block_text(replace(CLAIM, against=(), tells=tells), evidence)
+        (line,) = (line for line in text.splitlines() if line.startswith("| RefKD |"))
+        assert line.endswith("| 2/1 |")
+
+
+def test_floors_know_what_videos_were_cut_from(data, tmp_path):
+    """Without an expression each video is a group; kept again with one, the first group of its match."""
+    for cut_from, first in (("", "test_iid_000"), (r"^(.*?)_\d+$", "test_iid")):
+        keep_floors(data.folder, tmp_path, cut_from)
+        kept = json.loads((tmp_path / "floors.json").read_text())
+        assert kept["groups"]["test_iid"][0] == first
+        assert len(kept["groups"]["test_ood"]) == len(data.pairs["test_ood"])
+
+
+def test_tables_without_groups_are_refused(planned):
+    """Floors of an older version do not say of which video a pair is: no interval is made without."""
+    rows, folder = planned
+    for row in ("RefKD", "ID teacher"):
+        keep(folder, rows[row].trials[0].about, {split: [0.5] for split in TESTS})
+    path = folder / "planted" / "floors.json"
+    floors = json.loads(path.read_text())
+    del floors["groups"]
+    path.write_text(json.dumps(floors))
+
+    with pytest.raises(RefkdError, match=r"floors of planted do not say which pairs of test_iid"):
+        block_text(CLAIM, Evidence(PLAN, folder))
 
 
 def test_calibration_and_costs(planned):
@@ -372,8 +451,8 @@ def test_calibration_and_costs(planned):
     calibrated = block_text(replace(CLAIM, against=(), tells="calibration"), evidence)
     costs = block_text(replace(CLAIM, against=(), tells="costs"), evidence)
 
-    assert "| RefKD | 9.0 (2.0); 40.0 / 31.0 | 1.0 (2.0); 40.0 / 31.0 | - | - |" in calibrated
-    assert "| ID teacher | - | - | - | - |" in calibrated
+    assert "| RefKD | 9.0 (2.0); 40.0 / 31.0 | 1.0 (2.0); 40.0 / 31.0 | - | - | 1 |" in calibrated
+    assert "| ID teacher | - | - | - | - | 1 |" in calibrated
     assert "| RefKD | 1.5 | 1.0 | 3.0 | cpu, threads 1 |" in costs
     assert "ID teacher" not in costs.partition("Not run yet")[0]
 
@@ -497,6 +576,33 @@ def test_killed_resumed_and_from_files_alone(tmp_path):
     assert all(p.stat().st_mtime_ns == when for p, when in kept.items() if p.exists())
     assert (tmp_path / "other" / "results.md").read_text() == page
     assert json.loads((tmp_path / "other/results/built-in/floors.json").read_text())["simulated"]
+
+
+def test_commands_run_where_they_belong(tmp_path, capsys):
+    """A shell that runs them is in the folder of the right data set, with the caches of that one."""
+    data = [
+        Data(name, (f"refkd simulate data --clips {n}",), {}) for n, name in ((8, "a"), (9, "b"))
+    ]
+    each = [
+        Experiment(f"{name} {table}", "", (Part(table, ("RefKD",)),), data=name)
+        for table, name in (("1", "a"), ("1", "b"), ("3", "a"))
+    ]
+    plan = replace(PLAN, data=tuple(data), experiments=tuple(each), seeds=(0,))
+    _print_commands(plan, [one.name for one in each], results=Path("kept"), jobs=1)
+    pretend = (
+        'refkd() { echo "$(basename "$PWD") $1 ${3-}" >> "$NOTES"; echo "$PWD/$1"; }\nset -eu\n'
+    )
+    env = {**os.environ, "NOTES": str(tmp_path / "notes")}
+    script = pretend + capsys.readouterr().out
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, check=True, capture_output=True)
+    notes = (tmp_path / "notes").read_text().splitlines()
+
+    for name in "ab":
+        own = [note for note in notes if note.startswith(name)]
+        assert own.count(f"{name} simulate --clips") == 1
+        assert own.count(f"{name} cache caches") == 1
+    tables = [note for note in notes if " ablate " in note]
+    assert tables == [f"{name} ablate {tmp_path}/{name}/cache" for name in "aba"]
 
 
 def test_commands_are_printed(tmp_path):

@@ -12,7 +12,7 @@ from experiments.full import FULL
 from experiments.page import write_page
 from experiments.plan import Plan
 from experiments.smoke import SMOKE
-from experiments.steps import data_steps, experiment_steps
+from experiments.steps import Step, data_steps, experiment_steps
 from stores.errors import RefkdError
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -95,19 +95,20 @@ def _run(
 
 def _print_commands(plan: Plan, names: list[str], *, results: Path, jobs: int) -> None:
     """Print what would be run, each command once, for a shell in an empty folder."""
-    shown: set[str] = set()
+    shown: set[Step] = set()
+    click.echo("EXPERIMENTS=$PWD")
     for experiment in plan.experiments:
         if experiment.name not in names:
             continue
         data = plan.data_of(experiment)
-        own = str(results / data.name)
-        lines = [f"mkdir -p {data.name} && cd {data.name}", *map(str, data_steps(data))]
-        lines += map(str, experiment_steps(plan, experiment, results=own, jobs=jobs))
+        own = str(results.resolve() / data.name)
+        steps = [*data_steps(data), *experiment_steps(plan, experiment, results=own, jobs=jobs)]
         click.echo(f"# {experiment.name}")
-        for line in lines:
-            if (key := f"{data.name}: {line}") not in shown:
-                shown.add(key)
-                click.echo(line)
+        click.echo(f'mkdir -p "$EXPERIMENTS/{data.name}" && cd "$EXPERIMENTS/{data.name}"')
+        for step in dict.fromkeys(steps):
+            if step not in shown:
+                shown.add(step)
+                click.echo(str(step))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from experiments.steps import twin_seeds
 from pipeline.ablations import Average, Row, Student
 from pipeline.planning import TRUE_TO_TRAINING
 from pipeline.results import About, Result, Results, about_key
+from stores.errors import RefkdError
 from student.recipe import Recipe, recipe_json
 from student.views import VERSION as VIEWS
 
@@ -34,6 +35,19 @@ class Evidence:
         """The floors of each data set that has been made."""
         found = {name: read_floors(folder) for name, folder in self._folders.items()}
         return {name: floors for name, floors in found.items() if floors is not None}
+
+    def groups(self, experiment: Experiment, split: str) -> list[str]:
+        """Return what each pair of a test split was cut from, or its video.
+
+        Raises RefkdError if that is not kept.
+        """
+        found: list[str] | None = self.floors[experiment.data].get("groups", {}).get(split)
+        if found is None:
+            raise RefkdError(
+                f"the floors of {experiment.data} do not say which pairs of {split} are of one "
+                "video; restore floors.json from git, or run `make experiments`"
+            )
+        return found
 
     @cached_property
     def _kept(self) -> dict[str, Result]:

@@ -1,27 +1,36 @@
-"""The floors of a data set, kept beside results so that tables need no data.
+"""The floors of a data set and the groups of its test pairs, kept beside results so that tables need no data.
 
-    RESULTS/floors.json   format, content of the data, simulated, pairs and floors by split
+    RESULTS/floors.json   a line for each key
+      data       content of the data
+      simulated  whether its features are
+      floors     of each split but train, val_moved among them
+      source     the expression that tells of what a video was cut, "" if each is whole
+      groups     of each test split the source of each pair, in the order of the IoUs of results
 
 The content is the one that results are about, so that results of other data are never shown with them.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
+from pipeline.judging import pair_videos
 from pipeline.results import data_content
-from stores.dataset import open_dataset
+from stores.dataset import DataSet, open_dataset
 from stores.errors import RefkdError
-from stores.files import read_json, write_json
+from stores.files import read_json, write_atomic
+from stores.folds import sources_of
 
 FORMAT = "refkd-floors"
 NAME = "floors.json"
 Floors = dict[str, Any]
 
 
-def keep_floors(data: Path, results: Path) -> None:
-    """Write the floors of a data set, val_moved among them, unless they are there.
+def keep_floors(data: Path, results: Path, source: str = "") -> None:
+    """Write the floors of a data set and the groups of its test pairs, unless they are there.
 
-    Raises RefkdError if the results are of another data set.
+    `source` is the expression that finds in a video's id what it was cut from. Raises RefkdError if
+    the results are of another data set, or a video does not match.
     """
     dataset = open_dataset(data)
     content, kept = data_content(dataset), read_floors(results)
@@ -30,14 +39,29 @@ def keep_floors(data: Path, results: Path) -> None:
             f"{data.resolve()} holds other data than the results in {results} are of; "
             "delete it to make it anew, or give another --results"
         )
-    if not kept:
-        from pipeline.scoring import split_floors  # needs torch, which tables do not
+    groups = _groups(dataset, source)
+    if kept and (kept.get("source"), kept.get("groups")) == (source, groups):
+        return
+    found = {"format": FORMAT, "data": content, "simulated": dataset.simulated}
+    found |= {"floors": _floors(dataset), "source": source, "groups": groups}
+    lines = [f"{json.dumps(k)}: {json.dumps(v, sort_keys=True)}" for k, v in found.items()]
+    results.mkdir(parents=True, exist_ok=True)
+    write_atomic(results / NAME, ("{" + ",\n ".join(lines) + "}\n").encode())
 
-        splits = [split for split in dataset.pairs if split != "train"]
-        floors = split_floors(dataset, splits)
-        results.mkdir(parents=True, exist_ok=True)
-        found = {"format": FORMAT, "data": content, "simulated": dataset.simulated}
-        write_json(results / NAME, {**found, "floors": floors})
+
+def _floors(data: DataSet) -> dict[str, Any]:
+    from pipeline.scoring import split_floors  # needs torch, which tables do not
+
+    return split_floors(data, [split for split in data.pairs if split != "train"])
+
+
+def _groups(data: DataSet, source: str) -> dict[str, list[str]]:
+    tests = [split for split in data.pairs if split.startswith("test")]
+    videos = pair_videos(data, tests)
+    if not source:
+        return videos
+    known = sources_of([video for own in videos.values() for video in own], source)
+    return {split: [known[video] for video in own] for split, own in videos.items()}
 
 
 def read_floors(results: Path) -> Floors | None:

@@ -11,7 +11,7 @@ CLAIMS = (Part("1"), Part("3", TAUGHT), Part("controls", PLAIN), *BEST)
 ELSEWHERE = (Part("2"), Part("3"), Part("controls", ("ground truth only", "fixed halves")))
 TEACHERS = ("ID teacher", "OOD teacher")
 CONTROLS = ("ground truth, translated", AVERAGED)
-TOGETHER = ("recipe views-gt", "recipe views-gt-16")
+TOGETHER = ("recipe best",)
 LIGHT = ("half the width", "SeqPAN student")
 
 DATA = (
@@ -22,6 +22,7 @@ DATA = (
             "refkd prepare data --annotations moments --features moments/features --clips 64",
         ),
         {"epochs": 20},
+        source=r"_(\d+)$",  # many windows of one THUMOS14 video
     ),
     Data(  # all pairs, 1,024 simulated channels
         "charades",
@@ -146,7 +147,14 @@ BLOCKS = (
     Block("light", (Shown("light"),), ("RefKD",)),
     Block(
         "calibration",
-        (Shown("claims"), Shown("claims-moved", (OOD, *TAUGHT_BY_BOTH)), Shown("folds")),
+        (
+            Shown("claims"),
+            Shown(
+                "ablations", (Part("3", ("w/o LR", "w/o DR")), Part("4", ("Pure GT", "Window f")))
+            ),
+            Shown("claims-moved", (OOD, *TAUGHT_BY_BOTH)),
+            Shown("folds"),
+        ),
         tells="calibration",
     ),
     Block("charades", (Shown("charades"),), TEACHERS),
@@ -154,6 +162,7 @@ BLOCKS = (
         "costs",
         (
             Shown("claims", label="VSLNet"),
+            Shown("claims-moved", (OOD, *TAUGHT_BY_BOTH), label="VSLNet, moved span loss"),
             Shown("seqpan", BACKBONES),
             Shown("mrtnet", BACKBONES),
             Shown("light", (Part("light", LIGHT),), label="VSLNet teachers"),

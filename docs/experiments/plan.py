@@ -22,6 +22,7 @@ class Data:
     name: str
     commands: tuple[str, ...]  # $REFKD_DATA is the folder given as DATA
     base: Mapping[str, Any]
+    source: str = ""  # finds in a video's id what it was cut from; whole videos have none
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ class Plan:
         data = self.data_of(experiment)
         recipe = Recipe(backbone=experiment.backbone, seed=seed, **data.base)
         settings = {k: v for k, v in recipe_json(recipe).items() if k in TEACHER_KNOBS}
-        return {**settings, **vars(self.kinds[kind])}
+        found = {**settings, **vars(self.kinds[kind])}
+        return {**found, "fold_by": data.source} if self.kinds[kind].folds else found
 
     def crowd(self, experiment: Experiment) -> dict[str, tuple[str, int]]:
         """Return kind and seed of the teachers that teach together, by their names in the cache."""

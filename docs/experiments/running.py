@@ -72,7 +72,7 @@ class Runner:
         with chdir(folder):
             if not Path("data", SEAL).is_file():
                 self._do(data_steps(data))
-            keep_floors(Path("data"), results)
+            keep_floors(Path("data"), results, data.source)
 
     def _do(self, steps: Sequence[Step]) -> None:
         todo = list(dict.fromkeys(step for step in steps if step not in self._done))

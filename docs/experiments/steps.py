@@ -16,6 +16,7 @@ class Step:
 
     words: tuple[str, ...]
     keeps: str = ""
+    data: str = ""  # the name of the data set in whose folder it is run
     settings: dict[str, Any] = field(default_factory=dict, compare=False)  # of a teacher
 
     def __str__(self) -> str:
@@ -26,7 +27,7 @@ class Step:
 
 def data_steps(data: Data) -> list[Step]:
     """Return the commands that make a data set."""
-    return [Step(tuple(shlex.split(line))) for line in data.commands]
+    return [Step(tuple(shlex.split(line)), data=data.name) for line in data.commands]
 
 
 def experiment_steps(plan: Plan, experiment: Experiment, *, results: str, jobs: int) -> list[Step]:
@@ -42,7 +43,8 @@ def experiment_steps(plan: Plan, experiment: Experiment, *, results: str, jobs: 
 
 
 def _teach(plan: Plan, experiment: Experiment) -> Iterator[Step]:
-    own = _options({"backbone": experiment.backbone, **plan.data_of(experiment).base})
+    data = plan.data_of(experiment)
+    own = _options({"backbone": experiment.backbone, **data.base})
     for seed in plan.seeds:
         for name in experiment.teachers:
             kind = plan.kinds[name]
@@ -53,7 +55,9 @@ def _teach(plan: Plan, experiment: Experiment) -> Iterator[Step]:
                 ["--moved-stretch", f"{kind.moved_stretch:g}"] if kind.moved_stretch > 1 else []
             )
             words += ["--folds", str(kind.folds)] if kind.folds else []
-            yield Step(tuple(words), settings=plan.teacher_settings(experiment, name, seed))
+            words += ["--fold-by", data.source] if kind.folds and data.source else []
+            settings = plan.teacher_settings(experiment, name, seed)
+            yield Step(tuple(words), data=data.name, settings=settings)
 
 
 def _caches(plan: Plan, experiment: Experiment, part: Part) -> Iterator[Step]:
@@ -62,15 +66,15 @@ def _caches(plan: Plan, experiment: Experiment, part: Part) -> Iterator[Step]:
         views = plan.views if plan.needs_views(experiment, part) else 0
         words = ["refkd", "cache", "data", "caches", *named]
         words += ["--views", str(views)] if views else []
-        variable = _variable(teachers, views)
-        yield Step(tuple(words), keeps=variable)
-        yield Step(("refkd", "weigh", f"${variable}"))
+        variable = _variable(experiment, teachers, views)
+        yield Step(tuple(words), keeps=variable, data=experiment.data)
+        yield Step(("refkd", "weigh", f"${variable}"), data=experiment.data)
 
 
 def _ablate(plan: Plan, experiment: Experiment, part: Part, results: str, jobs: int) -> Step:
     pairs = _pairs(plan, experiment, part)
     views = plan.views if plan.needs_views(experiment, part) else 0
-    caches = [f"${_variable(own, views)}" for own in pairs]
+    caches = [f"${_variable(experiment, own, views)}" for own in pairs]
     words = ["refkd", "ablate", "data", *caches, "runs", "--table", part.table]
     words += [f"--row={row}" for row in part.rows]
     words += ["--seeds", str(len(plan.seeds)), "--jobs", str(jobs), "--results", results]
@@ -79,7 +83,7 @@ def _ablate(plan: Plan, experiment: Experiment, part: Part, results: str, jobs: 
     words += _options({"backbone": experiment.backbone, **plan.data_of(experiment).base})
     for own in pairs[: len(plan.seeds)]:  # twins are the same ID teachers
         words += [f"--teacher={name}={folder}" for name, folder in own.items()]
-    return Step(tuple(words))
+    return Step(tuple(words), data=experiment.data)
 
 
 def _pairs(plan: Plan, experiment: Experiment, part: Part) -> list[dict[str, str]]:
@@ -112,8 +116,10 @@ def twin_seeds(seeds: Sequence[int]) -> list[tuple[int, int]]:
     return list(zip(seeds, [*seeds[1:], seeds[0]], strict=True))
 
 
-def _variable(teachers: dict[str, str], views: int) -> str:
-    words = [Path(folder).name for folder in teachers.values()] + [f"views-{views}"] * (views > 0)
+def _variable(experiment: Experiment, teachers: dict[str, str], views: int) -> str:
+    """Return the variable of a cache: one shell runs all data sets."""
+    words = [experiment.data, *(Path(folder).name for folder in teachers.values())]
+    words += [f"views-{views}"] * (views > 0)
     return re.sub(r"\W", "_", "_".join(words)).upper()
 
 

@@ -1,9 +1,9 @@
 """Blocks of the page in Markdown: scores, differences, calibration, costs; from kept results alone.
 
-Scores and differences are in percent. Shapes: S runs, N pairs, K comparisons.
+Scores and differences are in percent. Shapes: S runs, N pairs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -15,15 +15,27 @@ from experiments.evidence import Evidence, Found
 from experiments.plan import Block, Experiment
 from pipeline.ablations import BROAD, Row
 from pipeline.results import Result
-from pipeline.summary import VALIDATION, mean_iou
+from pipeline.summary import VALIDATION
 from student.bootstrap import Interval, paired_intervals
 from student.calibration import BOUNDARIES
 from student.floors import BY_MIOU, BY_R1, WHOLE
 
 TESTS = ("test_iid", "test_ood")
 DASH = "-"
+LEAST_RUNS = 3  # below which nothing is bold: a claim wants three
 Key = tuple[str, str]
-Gaps = dict[tuple[Key, str, str], npt.NDArray[np.float64]]  # by row, the other row, split
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A row minus another on one split, for the pairs of teachers that both have."""
+
+    gaps_SN: npt.NDArray[np.float64]
+    runs: int  # results of the row, or of the other if those are fewer
+    most: int  # how many one of the two has alone
+
+
+Gaps = dict[tuple[Key, str, str], Gap]  # by row, the other row, split
 
 
 @dataclass(frozen=True)
@@ -101,10 +113,16 @@ def _scores(lines: Sequence[Line], evidence: Evidence) -> str:
         }
         cells = [_measures(scores[split]) for split in TESTS]
         cells += [_spread([one["mIoU"] for one in scores[split]]) for split in VALIDATION]
-        body.append([line.name, *cells, str(max(map(len, scores.values())))])
+        body.append([line.name, *cells, _runs(found)])
     simulated = " Simulated features." if evidence.floors[data]["simulated"] else ""
     legend = f"{' / '.join(BROAD)}, mean of runs; mIoU ± standard deviation.{simulated}"
     return f"{legend}\n\n{markdown([head, *body])}"
+
+
+def _runs(found: Mapping[str, Found]) -> str:
+    """Return how many runs the tests show, of each if they differ."""
+    counts = [str(len(_distinct(found[split]))) for split in TESTS]
+    return "/".join(counts if len(set(counts)) > 1 else counts[:1])
 
 
 def _distinct(found: Found) -> list[Result]:
@@ -126,19 +144,24 @@ def _differences(lines: Sequence[Line], against: Sequence[str], evidence: Eviden
     gaps: Gaps = {}
     for key in (line.key for line in lines if line.row.name not in _yardsticks(against)):
         for other, split in ((o, s) for o in against for s in TESTS):
-            gap = _gap(found[key, split], found.get(((key[0], other), split), {}), split)
+            gap = gap_of(found[key, split], found.get(((key[0], other), split), {}), split)
             if gap is not None and other != key[1]:
                 gaps[key, other, split] = gap
-    told = _intervals(gaps)
+    groups = {split: evidence.groups(lines[0].experiment, split) for split in TESTS}
+    told = _intervals(gaps, groups)
     head = ["mIoU minus that of", *(f"{name}, {split}" for split in TESTS for name in against)]
     body = [
-        [line.name, *(_interval(told.get((line.key, o, s))) for s in TESTS for o in against)]
+        [line.name, *(told.get((line.key, o, s), DASH) for s in TESTS for o in against)]
         for line in lines
         if any(key == line.key for key, _, _ in told)
     ]
     if not body:
         return ""
-    legend = "95% intervals of a paired bootstrap over test pairs; bold where they exclude zero."
+    legend = (
+        "95% intervals of a paired bootstrap over test videos, for the models that were trained: they "
+        f"do not hold the chance of seeds or teachers. Bold where {LEAST_RUNS} runs or more exclude "
+        "zero; then the difference of each run, in the order of the pairs of teachers."
+    )
     return f"{legend}\n\n{markdown([head, *body])}"
 
 
@@ -147,43 +170,57 @@ def _yardsticks(against: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in against if name.endswith("teacher"))
 
 
-def _gap(one: Found, other: Found, split: str) -> npt.NDArray[np.float64] | None:
-    """Return the difference of each test pair's IoU, [N], over the pairs of teachers both have."""
+def gap_of(one: Found, other: Found, split: str) -> Gap | None:
+    """Return the difference of each test pair's IoU over the pairs of teachers both have, if any."""
     both = sorted(one.keys() & other.keys())
     if not both:
         return None
-    first, second = (mean_iou([some[place] for place in both], split) for some in (one, other))
-    return 100 * (first - second)
+    first, second = (np.array([some[p]["iou"][split] for p in both]) for some in (one, other))
+    shared = [len(_distinct({place: some[place] for place in both})) for some in (one, other)]
+    most = max(len(_distinct(one)), len(_distinct(other)))
+    return Gap(100 * (first - second), min(shared), most)
 
 
-def _intervals(gaps: Gaps) -> dict[tuple[Key, str, str], Interval]:
-    """Return the interval of each difference; those on equally many pairs are resampled together."""
-    found: dict[tuple[Key, str, str], Interval] = {}
-    for count in sorted({len(gap) for gap in gaps.values()}):
-        keys = [key for key, gap in gaps.items() if len(gap) == count]
-        intervals = paired_intervals(np.stack([gaps[key] for key in keys]))
-        found |= dict(zip(keys, intervals, strict=True))
+def _intervals(gaps: Gaps, groups: Mapping[str, Sequence[str]]) -> dict[tuple[Key, str, str], str]:
+    """Return the cell of each difference; those of one split are resampled together."""
+    found: dict[tuple[Key, str, str], str] = {}
+    for split, own in groups.items():
+        keys = [key for key in gaps if key[2] == split]
+        if keys:
+            means = np.stack([gaps[key].gaps_SN.mean(axis=0) for key in keys])
+            for key, interval in zip(keys, paired_intervals(means, groups=own), strict=True):
+                found[key] = interval_cell(interval, gaps[key])
     return found
 
 
-def _interval(found: Interval | None) -> str:
-    if found is None:
-        return DASH
+def interval_cell(found: Interval, gap: Gap) -> str:
+    """Return an interval, how many runs it rests on where others have more, and each run's part."""
     text = f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
-    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+    if gap.runs >= LEAST_RUNS and (found.low > 0 or found.high < 0):
+        text = f"**{text}**"
+    if gap.runs < gap.most:
+        text += f" ({gap.runs} run{'s' if gap.runs > 1 else ''})"
+    parts = gap.gaps_SN.mean(axis=1)
+    alone = len(parts) < 2
+    return text if alone else f"{text}; by pair {' '.join(f'{part:+.1f}' for part in parts)}"
 
 
 def _calibration(lines: Sequence[Line], evidence: Evidence) -> str:
     """Return expected calibration errors beside those that chance alone makes, of start and end."""
     columns = [(split, boundary) for split in TESTS for boundary in BOUNDARIES]
     body = [
-        [line.name, *(_calibrated(_of(line, split, evidence), split, b) for split, b in columns)]
+        [
+            line.name,
+            *(_calibrated(_of(line, split, evidence), split, b) for split, b in columns),
+            _runs({split: _of(line, split, evidence) for split in TESTS}),
+        ]
         for line in lines
     ]
-    head = ["", *(f"{split}, {boundary}" for split, boundary in columns)]
+    head = ["", *(f"{split}, {boundary}" for split, boundary in columns), "runs"]
     legend = (
         "Expected calibration error in percent (by chance: that of a calibrated model that is as "
-        "sure, on as many pairs); mean probability of the clip chosen / share that is right."
+        "sure, on as many pairs); mean probability of the clip chosen / share that is right. The clip "
+        "is the likeliest of each boundary, decoded alone; mean of runs."
     )
     return f"{legend}\n\n{markdown([head, *body])}"
 
