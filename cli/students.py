@@ -55,7 +55,7 @@ def distill(
     type=click.Choice(tuple(TABLES)),
     required=True,
     help="A table of the paper, its warm-up figure, the controls that it lacks, students of other "
-    "sizes, or the named recipes.",
+    "sizes, or the named recipes (most want caches of `refkd cache --views 8`).",
 )
 @click.option(
     "--row",

@@ -73,6 +73,15 @@ def _named(name: str, changes: Mapping[str, Any]) -> Student:
     return Student(f"recipe {name}", changes, "all" if changes.get("teachers", True) else "none")
 
 
+def _recipes() -> tuple[Student, ...]:
+    """Return a row for each named recipe but the paper's; of names for one recipe the first."""
+    named: list[tuple[str, Mapping[str, Any]]] = []
+    for name, changes in RECIPES.items():
+        if changes and all(changes != other for _, other in named):
+            named.append((name, changes))
+    return tuple(_named(name, changes) for name, changes in named)
+
+
 TEACHERS = (Teacher("ID teacher", "id"), Teacher("OOD teacher", "ood"))
 REFKD = Student(FULL)
 WITHOUT_LR = Student("w/o LR", {"rectify": "none"})
@@ -129,6 +138,6 @@ TABLES: dict[str, Table] = {
     ),
     "recipes": Table(
         "the named recipes beside the paper's",
-        (REFKD, *(_named(name, changes) for name, changes in RECIPES.items() if changes)),
+        (REFKD, *_recipes()),
     ),
 }

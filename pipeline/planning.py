@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ablations import Average, Row, Student, Table, Teacher
+from pipeline.listing import said
 from pipeline.results import (
     About,
     Settings,
@@ -21,10 +22,12 @@ from pipeline.results import (
     plain_settings,
 )
 from pipeline.sources import Group, Source, backbone_of
+from stores.cachechecks import check_cache
 from stores.dataset import DataSet
 from stores.errors import RefkdError
 from stores.models import read_facts
 from student.recipe import Recipe
+from student.views import VERSION as VIEWS
 
 log = logging.getLogger("refkd")
 TRUE_TO_TRAINING = ("test_iid", "test")  # splits whose moments lie as in training; others do not
@@ -86,7 +89,10 @@ class Planner:
         ]
 
     def rows(self, table: Table, groups: Sequence[Group]) -> list[PlannedRow]:
-        """Return the rows of a table for each group; those that cannot be made are told and left out."""
+        """Return the rows of a table for each group; those that cannot be made are told and left out.
+
+        Raises RefkdError if a cache lacks what a row shows its students, or two rows are the same.
+        """
         for group in groups:
             if len(group.sources) > self._seeds:
                 count = len(group.sources)
@@ -94,8 +100,13 @@ class Planner:
                     f"{count} caches hold teachers that differ by seed alone, which {self._seeds} "
                     f"students a row cannot all learn from; give --seeds {count}"
                 )
-        planned = [self._row(row, group, table) for group in groups for row in table.rows]
-        return [row for row in planned if row is not None]
+        found = []
+        for group in groups:
+            each = [(row, self._row(row, group, table)) for row in table.rows]
+            planned = [(row, one) for row, one in each if one is not None]
+            _check_different(planned, table)
+            found += [one for _, one in planned]
+        return found
 
     def _row(self, row: Row, group: Group, table: Table) -> PlannedRow | None:
         if isinstance(row, Student):
@@ -122,6 +133,8 @@ class Planner:
             recipe = row.recipe(self._base, names)
             if own_backbone:
                 recipe = replace(recipe, backbone=backbone_of(source, self._base.teachers))
+            if recipe.augment == "views":
+                _check_views(source, _name(group, row))
             recipe = replace(recipe, seed=recipe.seed + index)
             trials.append(self._student(_name(group, row, recipe.seed), recipe, source))
         return tuple(trials)
@@ -191,6 +204,38 @@ class Planner:
             if plain_settings(inputs) == plain_settings(trained):
                 return folder
         return None
+
+
+def _check_different(planned: Sequence[tuple[Row, PlannedRow]], table: Table) -> None:
+    """Raise RefkdError if two rows are one and the same under two names."""
+    known: dict[tuple[str, ...], Row] = {}
+    for row, one in planned:
+        keys = tuple(trial.key for trial in one.trials)
+        if keys and keys in known:
+            other = known[keys]
+            raise RefkdError(
+                f"rows {other.name} and {row.name} of the table '{table.title}' are one and the same "
+                f"{_in_common(other, row)}; leave that to --recipe paper, or choose rows by --row"
+            )
+        known[keys] = row
+
+
+def _in_common(*rows: Row) -> str:
+    """Return the fields in which two rows should differ, with the value that both have."""
+    one, other = (dict(row.changes) if isinstance(row, Student) else {} for row in rows)
+    both = {**one, **other}
+    alike = [f"{name} {said(both[name])}" for name in both if one.get(name) != other.get(name)]
+    return f"with {', '.join(alike)}" if alike else "for these teachers"
+
+
+def _check_views(source: Source, name: str) -> None:
+    """Raise RefkdError, before anything is trained, if a cache has no views to show a row."""
+    try:
+        check_cache(source.cache, views=VIEWS)
+    except RefkdError as error:
+        raise RefkdError(
+            f"row {name} cannot be trained: {error}, or leave it out by --row"
+        ) from None
 
 
 def _name(group: Group, row: Row, seed: int | str | None = None) -> str:

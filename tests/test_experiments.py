@@ -82,7 +82,11 @@ def test_the_full_plan_has_what_the_claims_need():
         assert rows >= {"ID teacher", "OOD teacher", "RefKD", "w/o both", "fixed halves"}
         assert ("recipe best" in rows) == ("best" in RECIPES)
     recipes = {row.name for part in FULL.experiment("recipes").parts for row in part.chosen}
-    assert recipes >= {f"recipe {name}" for name in RECIPES if name != "paper"}
+    shown = {
+        row.name: RECIPES[row.name.removeprefix("recipe ")] for row in TABLES["recipes"].rows[1:]
+    }
+    assert recipes >= shown.keys()
+    assert all(changes in shown.values() for name, changes in RECIPES.items() if name != "paper")
 
 
 @pytest.mark.parametrize("plan", [FULL, SMOKE], ids=["full", "smoke"])

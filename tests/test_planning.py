@@ -9,7 +9,8 @@ from pipeline.ablations import TABLES
 from pipeline.planning import Planner
 from pipeline.sources import make_groups
 from stores.errors import RefkdError
-from student.recipe import Recipe
+from student.recipe import RECIPES, Recipe
+from student.views import VERSION
 
 BASE = Recipe(seed=10, epochs=5)
 
@@ -111,9 +112,16 @@ def test_controls_find_two_id_teachers(plan):
     assert {t["seed"] for t in trial.about["teachers"].values()} == {1, 2}
 
 
+def viewed(key, seed, *, number=2):
+    """A pair's cache with views."""
+    held = pair(key, seed)
+    held.cache.manifest["views"] = {"number": number, "version": VERSION}
+    return held
+
+
 def test_tables_share_their_runs(plan):
     """The full method of every table is the same trial; so is w/o LR of tables 3 and 5."""
-    tables = {name: plan(name, [pair("a", 0)]) for name in TABLES}
+    tables = {name: plan(name, [viewed("a", 0)]) for name in TABLES}
     full = {rows["", TABLES[name].full].trials[0].key for name, rows in tables.items()}
 
     assert len(full) == 1
@@ -146,11 +154,46 @@ def test_folders_are_known_by_their_training(plan, teacher_folders, data):
 
 def test_views_that_are_shown_are_told(plan):
     """How many views a student draws from is part of what it is about, if it is shown views at all."""
-    few, many = pair("a", 0), pair("b", 0)
-    few.cache.manifest["views"] = {"number": 2, "version": 1}
-    many.cache.manifest["views"] = {"number": 4, "version": 1}
+    few, many = viewed("a", 0, number=2), viewed("b", 0, number=4)
 
     for augment, count in (("views", 2), ("translate", 1)):
         base = replace(BASE, augment=augment)
         trials = [plan("3", [one], base=base)["", "RefKD"].trials[0] for one in (few, many)]
         assert len({trial.key for trial in trials}) == count
+
+
+def test_views_are_missed_before_anything_is_trained(plan):
+    """A row that shows views, on one cache of two that holds none: the row and the cache are named."""
+    text = r"^row recipe best cannot be trained: .*b holds no moved views .* --views V, or leave it out"
+    with pytest.raises(RefkdError, match=text):
+        plan("recipes", [viewed("a", 0), pair("b", 1)])
+    old = viewed("c", 0)
+    old.cache.manifest["views"]["version"] = VERSION + 1
+    with pytest.raises(RefkdError, match=f"views moved by version {VERSION + 1} of the code"):
+        plan("recipes", [old])
+
+
+@pytest.mark.parametrize(
+    ("table", "base", "text"),
+    [
+        ("5", {"rectify": "none"}, "rows RefKD and w/o LR of .* the same with rectify none; leave"),
+        (
+            "3",
+            RECIPES["best"],
+            "rows RefKD and w/o LR of .* with rectify none; leave that to --rec",
+        ),
+        ("light", {"hidden": 64}, "rows RefKD and half the width of .* with hidden 64; leave"),
+        ("recipes", RECIPES["best"], "rows RefKD and recipe best of .*, augment views; leave"),
+    ],
+)
+def test_rows_that_are_the_same(plan, table, base, text):
+    """A base recipe that leaves nothing to compare is refused, not trained under two names."""
+    with pytest.raises(RefkdError, match=text):
+        plan(table, [viewed("a", 0)], base=replace(BASE, **base))
+
+
+def test_rows_of_groups_may_be_the_same(plan):
+    """Ground truth only stands in the group of every backbone; in each it differs from other rows."""
+    rows = plan("controls", [pair("a", 0), pair("b", 0, backbone="seqpan")])
+
+    assert len([name for _, name in rows if name == "ground truth only"]) == 2
