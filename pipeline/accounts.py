@@ -8,6 +8,9 @@ from pipeline.costs import read_costs
 from pipeline.page import Cell, mean_cell, number_table, paragraph, section, several
 from pipeline.provenance import cache_of
 from pipeline.subjects import Subject
+from stores.cache import Cache, read_cache
+from stores.errors import RefkdError
+from stores.siblings import finished_caches
 from student.network import Network
 
 MB = 2**20
@@ -15,6 +18,7 @@ UNKNOWN = Cell("not recorded")
 STAGES = {"cache": "cache (stage one)", "weigh": "weigh (stage two)"}
 HEAD = ("seconds", "peak MB", "peak GPU MB", "rows", "epochs", "device", "threads")
 Cost = Mapping[str, Any]
+Costs = Mapping[str, Cost]  # by stage
 
 
 def costs_section(subjects: Sequence[Subject], data: Path) -> str:
@@ -26,7 +30,7 @@ def costs_section(subjects: Sequence[Subject], data: Path) -> str:
         kind="soft",
     )
     stages = number_table("Stages", "", HEAD, _stage_rows(trained, data))
-    return section("Costs", _parameter_table(trained), stages, note, _saving(trained))
+    return section("Costs", _parameter_table(trained), stages, note, saving(trained))
 
 
 def count_parameters(facts: Mapping[str, Any]) -> tuple[int, int]:
@@ -112,30 +116,81 @@ def _caches(subjects: Sequence[Subject]) -> list[Path]:
     return list(found)
 
 
-def _saving(subjects: Sequence[Subject]) -> str:
+def saving(subjects: Sequence[Subject]) -> str:
     """Return what the students would have cost with live teachers, by what stage one measured."""
-    live_s, forwards, students, used = 0.0, 0, 0, dict[Path, float]()
+    live_s, forwards, students = 0.0, 0, 0
+    found: dict[Path, dict[Path, Costs]] = {}  # of each cache: its notes, and those of its sources
+    used: dict[Path, Costs] = {}
     for subject in subjects:
         for one in subject.at_hand:
             cache = cache_of(one.folder) if subject.kind == "student" and one.folder else None
-            costs = read_costs(cache) if cache else {}
-            built = [costs[key] for key in _parts(costs, "cache")]
+            if cache is None or not one.folder:
+                continue
+            noted = found[cache] = found.get(cache) or _noted_of_cache(cache)
+            built = [cost for costs in noted.values() for cost in _stage_one(costs).values()]
             rows = sum(cost["rows"] for cost in built)
-            if cache is None or not rows or not one.folder:
+            if not rows:
                 continue
             taught = read_costs(one.folder)["distill"]
             count = taught["rows"] * taught["epochs"] * len(one.facts["recipe"]["teachers"])
             live_s += count * sum(cost["seconds"] for cost in built) / rows
             forwards, students = forwards + count, students + (count > 0)
-            used[cache] = sum(cost["seconds"] for cost in read_costs(cache).values())
+            used |= {**noted, **used, cache: noted[cache]}
     if not forwards:
         return paragraph(
             "What the cache saved is not recorded: the notes of its stages are missing."
         )
-    once_s = sum(used.values())
+    once_s = sum(cost["seconds"] for costs in used.values() for cost in costs.values())
     counted = "1 student reads" if students == 1 else f"{students} students read"
     return paragraph(
         f"What the cache saved: {counted} what the teachers say of a pair {forwards:,} times. Live "
         f"teachers, at the {1000 * live_s / forwards:.1f} ms of stage one, would take "
         f"{live_s:,.1f} s; the cache and its weights took {once_s:,.1f} s, once."
+        f"{_uncounted(used)}"
     )
+
+
+def _noted_of_cache(cache: Path) -> dict[Path, Costs]:
+    """Return what is noted of a cache, and of those beside it if it holds answers that they asked for."""
+    noted: dict[Path, Costs] = {cache: read_costs(cache)}
+    held = _opened(cache)
+    if held is None or _asked(noted[cache]) >= held.num_rows * len(held.arrays):
+        return noted
+    for other in finished_caches(cache.parent):
+        if other.key != held.key and _keys(other) & _keys(held):
+            noted[other.folder] = _stage_one(read_costs(other.folder))
+    return noted
+
+
+def _uncounted(used: Mapping[Path, Costs]) -> str:
+    """Say of how many answers nobody has noted what they cost."""
+    opened = [cache for cache in map(_opened, used) if cache is not None]
+    rows = {key: cache.num_rows for cache in opened for key in _keys(cache)}  # each array once
+    missing = sum(rows.values()) - sum(_asked(costs) for costs in used.values())
+    if missing <= 0:
+        return ""
+    return (
+        f" Not counted is what {missing:,} of {sum(rows.values()):,} answers cost: they were taken "
+        "from other caches, or asked for by a process that was killed."
+    )
+
+
+def _asked(costs: Costs) -> int:
+    """Return how many answers stage one asked for, as noted."""
+    return sum(costs[key]["rows"] for key in _parts(costs, "cache"))
+
+
+def _keys(cache: Cache) -> set[str]:
+    return {array["key"] for array in cache.manifest["arrays"].values()}
+
+
+def _opened(cache: Path) -> Cache | None:
+    """Return a cache, or None if there is none any more."""
+    try:
+        return read_cache(cache)
+    except RefkdError:
+        return None
+
+
+def _stage_one(costs: Costs) -> Costs:
+    return {key: costs[key] for key in _parts(costs, "cache")}

@@ -93,6 +93,7 @@ def fill(
 
 
 def _build(building: Building, open_forward: OpenForward, *, block_rows: int, workers: int) -> None:
+    goes_on = building.num_done > 0
     building.link_siblings()
     building.begin()
     units = in_turns(building.units(block_rows))
@@ -104,12 +105,12 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
         num_bytes=building.num_chunks * layout.chunk_bytes,
         syncs_s=building.num_chunks * SYNCS * _sync_seconds(building.group),
     )
-    work = {**building.environment, "workers": workers, "rows": num_rows}
+    work = {**building.environment, "workers": workers, "rows": 0}
     folder = cache_folder(building.out, building.plan)
     stage = "cache" if building.part is None else f"cache part {building.part}"
     behind = building.environment["device"] != "cpu"  # where asking leaves the processor idle
     with (
-        measured(folder, stage, **work),
+        measured(folder, stage, goes_on=goes_on, **work) as cost,
         tqdm(
             total=num_rows, desc="cache", bar_format=BAR, file=sys.stderr, disable=not units
         ) as bar,
@@ -126,6 +127,7 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
         ):
             for chunk in chunks:
                 building.record(chunk)
+            cost["rows"] += unit.num_rows
             left.take(unit)
             bar.set_postfix_str(str(left), refresh=False)
             bar.update(unit.num_rows)

@@ -3,11 +3,14 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
+from planned import Ask, build, make_plan
 
-from pipeline.accounts import costs_section, count_parameters
+from pipeline.accounts import costs_section, count_parameters, saving
 from pipeline.costs import read_costs
-from pipeline.subjects import find_runs, find_subjects
+from pipeline.subjects import Member, Subject, find_runs, find_subjects
+from stores.errors import RefkdError
 from stores.files import write_json
 from stores.models import read_facts
 from student.model import load_model, network_shape
@@ -123,3 +126,68 @@ def test_a_simulated_data_set_says_so(subjects, data_folder, tmp_path):
 
     assert found["simulate"] == ["2.00", "", "", "7", "", "", ""]
     assert "prepare" not in found
+
+
+@pytest.fixture
+def taught_from(tmp_path):
+    """A function that returns a student of id and ood over 300 pairs and two epochs, from a cache."""
+
+    def taught_from(cache):
+        run = tmp_path / "run"
+        told = {"seconds": 1.0, "rows": 300, "epochs": 2, "cache": str(cache)}
+        write_json(tmp_path / "run.cost", {"distill": told})
+        recipe = {"recipe": {"teachers": ["id", "ood"]}}
+        return [Subject("RefKD", "student", (Member({}, run, recipe),))]
+
+    return taught_from
+
+
+def seconds(*caches):
+    return sum(cost["seconds"] for cache in caches for cost in read_costs(cache).values())
+
+
+def told_saving(subjects):
+    """The milliseconds, the seconds of live teachers and of the cache, and what follows."""
+    text = saving(subjects)
+    assert "1 student reads what the teachers say of a pair 1,200 times" in text
+    found = re.search(r"at the (\S+) ms of .* take (\S+) s; .* took (\S+) s, once\.(.*)</p>", text)
+    return *(float(number.replace(",", "")) for number in found.groups()[:3]), found[4]
+
+
+def test_a_cache_of_two_sittings(tmp_path, taught_from):
+    """What a sitting that failed has asked counts with what the next one did: 600 answers, each once."""
+    with pytest.raises(RefkdError):
+        build(tmp_path / "out", make_plan(), Ask(trouble={("ood", 288): "nan"}, delay_s=0.02))
+    cache = build(tmp_path / "out", make_plan(), Ask(delay_s=0.02))
+    each, live, once, more = told_saving(taught_from(cache))
+
+    assert seconds(cache) > 20 * 0.02
+    np.testing.assert_allclose((live, once), (seconds(cache) * 2, seconds(cache)), atol=0.051)
+    np.testing.assert_allclose(each, 1000 * seconds(cache) / 600, atol=0.051)
+    assert more == ""
+
+
+def test_a_cache_linked_from_others(tmp_path, taught_from):
+    """What stands in it was asked for by those beside it: their seconds count, and its own few."""
+    one, other, both = (
+        build(tmp_path / "out", make_plan(names), Ask(delay_s=0.02))
+        for names in (("id",), ("ood",), ("id", "ood"))
+    )
+    _, live, once, more = told_saving(taught_from(both))
+
+    assert read_costs(both)["cache"]["rows"] == 0
+    assert seconds(one) > 0.2 < seconds(other)
+    whole = seconds(one, other, both)
+    np.testing.assert_allclose((live, once), (2 * whole, whole), atol=0.051)
+    assert more == ""
+
+
+def test_a_cache_whose_source_is_gone(tmp_path, taught_from):
+    """Of how many answers nobody knows the cost is said, and made up is nothing."""
+    one = build(tmp_path / "out", make_plan(("id",)), Ask())
+    both = build(tmp_path / "out", make_plan(), Ask(delay_s=0.02))
+    shutil.rmtree(one)
+    _, live, once, more = told_saving(taught_from(both))
+
+    np.testing.assert_allclose((live, once), (4 * seconds(both), seconds(both)), atol=0.051)
+    assert more.startswith(" Not counted is what 300 of 600 answers cost: they were taken from")

@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 from planned import Ask, all_bytes, build, expected, make_plan
 
+from pipeline.costs import read_costs
 from pipeline.filling import fill, is_whole
 from stores.building import BUILDING, cache_folder
 from stores.cache import open_cache
 from stores.errors import RefkdError
+from stores.parts import Part
 
 PLAN = make_plan()
 HERE = Path(__file__).parent
@@ -281,6 +283,33 @@ def test_really_full_disk(whole, tmp_path):
         assert len(ask.asked()) <= 21
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_what_each_sitting_asked_is_noted(quick_path):
+    """Stopped and resumed, the sittings' rows add up; a third one that finds nothing to do adds none."""
+    out = quick_path / "out"
+    with pytest.raises(RefkdError):
+        build(out, PLAN, Ask(trouble={("ood", 64): "nan"}, delay_s=0.02))
+    folder = cache_folder(out, PLAN)
+    first = read_costs(folder)["cache"]
+    build(out, PLAN, Ask(delay_s=0.02))
+    both = read_costs(folder)["cache"]
+    build(out, PLAN)
+
+    assert (first["rows"], both["rows"]) == (5 * 32, 600)
+    assert both["seconds"] - first["seconds"] > 0.1 < first["seconds"]
+    assert read_costs(folder)["cache"] == both
+
+
+def test_a_finished_part_adds_nothing(quick_path):
+    """Run again, a part keeps the note of what it did; the other part has its own."""
+    out, how = quick_path / "out", {"block_rows": 32, "workers": 1}
+    for number in (1, 1, 2):
+        folder = fill(out, PLAN, Ask(), GPU, part=Part(number, 2), **how)
+
+    costs = read_costs(folder)
+    assert costs.keys() == {"cache part 1/2", "cache part 2/2"}
+    assert [cost["rows"] for cost in costs.values()] == [10 * 32, 8 * 32 + 2 * 12]
 
 
 def test_nan_names_the_sample(whole, tmp_path):
