@@ -3,11 +3,17 @@
 The function stands for the teachers; nothing here knows what it does.
 """
 
+import errno
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from pipeline.costs import measured
@@ -28,9 +34,10 @@ from stores.files import locked, sync
 from stores.journal import Environment
 from stores.parts import Part
 from stores.repair import explain_difference, restore_files
-from stores.units import Chunk
+from stores.units import Chunk, Forward
 
 log = logging.getLogger("refkd")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 OVERTAKEN = "another machine has finished %s"
 SYNCS = 4  # of each chunk when a cache is finished: its file, its folders, its part of the others
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} rows{postfix}"  # and the time left
@@ -81,10 +88,10 @@ def fill(
                 elif isinstance(error, RefkdError):
                     raise
                 else:
-                    reason = (error.strerror or str(error)).lower()
+                    first = "make room" if error.errno in FULL else "mend that"
                     raise RefkdError(
-                        f"cannot write the cache in {out}: {reason}; {building.num_done} of "
-                        f"{building.num_chunks} chunks are finished and kept, make room and run "
+                        f"cannot write the cache in {out}: {_reason(error)}; {building.num_done} "
+                        f"of {building.num_chunks} chunks are finished and kept, {first} and run "
                         "`refkd cache` again to resume"
                     ) from error
         if folder.exists():
@@ -117,7 +124,7 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
     ):
         for unit, chunks in run_units(
             units,
-            open_forward,
+            Told(open_forward),
             group,
             layout,
             note=building.note,
@@ -178,12 +185,48 @@ def _restore(
     damaged = damaged_files(cache)
     try:
         units = restore_files(cache, plan, damaged, block_rows=block_rows)
-        for _ in run_units(units, open_forward, folder, plan.layout, note=_forget, workers=workers):
+        asked = Told(open_forward)
+        for _ in run_units(units, asked, folder, plan.layout, note=_forget, workers=workers):
             pass
     except NotAsRecorded as error:
         reason = explain_difference(cache, damaged, environment)
         raise RefkdError(f"{error}; {reason}") from None
     return len(damaged)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is asked, in any process, so that its errors do not pass for errors of writing."""
+
+    open_forward: OpenForward
+
+    def __call__(self) -> Forward:
+        """Return the function that answers."""
+        with _reading():
+            forward = self.open_forward()
+
+        def ask(array: str, lo: int, hi: int) -> npt.NDArray[np.float32]:
+            with _reading():
+                return forward(array, lo, hi)
+
+        return ask
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RefkdError(
+            f"cannot ask the teachers: {_reason(error)}; mend that and run the same command again, "
+            "what is finished is kept"
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Return what went wrong, and with which file if that is known."""
+    reason = (error.strerror or str(error)).lower()
+    return f"{reason} ({error.filename})" if error.filename else reason
 
 
 def _misnamed(folder: Path) -> str:

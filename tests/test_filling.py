@@ -263,6 +263,49 @@ def test_full_disk(call, whole, quick_path, monkeypatch):
     assert len(ask.asked()) <= 21
 
 
+class Unreadable(Ask):
+    """A teacher whose file is gone, from the start or from a row on."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def __call__(self):
+        return self.forward if self.after else self.forward("id", 0, 1)
+
+    def forward(self, teacher, lo, hi):
+        if lo >= self.after:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/t/id/model")
+        return super().forward(teacher, lo, hi)
+
+
+@pytest.mark.parametrize(("after", "workers"), [(0, 1), (64, 1), (64, 2)])
+def test_unreadable_teachers_are_no_full_disk(after, workers, whole, quick_path):
+    """What cannot be read is named, in whatever process; nobody is told to make room."""
+    with pytest.raises(RefkdError) as caught:
+        build(quick_path, PLAN, Unreadable(after), workers=workers)
+
+    assert str(caught.value) == (
+        "cannot ask the teachers: no such file or directory (/t/id/model); mend that and run the "
+        "same command again, what is finished is kept"
+    )
+    assert all_bytes(build(quick_path, PLAN)) == whole
+
+
+def test_a_disk_that_fails_is_not_full(quick_path, monkeypatch):
+    """Another error of writing is told as what it is, with the file."""
+
+    def fsync(handle):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "/disk/file")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    message = (
+        r"input/output error \(/disk/file\); 0 of 20 chunks .*kept, mend that and run `refkd c"
+    )
+    with pytest.raises(RefkdError, match=message):
+        build(quick_path, PLAN)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
 def test_really_full_disk(whole, tmp_path):
     """On a real file system of 100 KiB the build stops, and goes on when room is made."""
