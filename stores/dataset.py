@@ -11,7 +11,7 @@
     rows.npy        float16 [R, D]     raw rows of all videos, one video after the other
     grid.npy        float16 [V, T, D]  rows on the clip grid, zero past a video's last clip
     .words.json     where the word vectors lay (not sealed)
-    .stamps.json    size, time and place of the two big files when last found intact (not sealed)
+    .stamps.json    size, times and place of the two big files when last found intact (not sealed)
 
 Shapes: N pairs, V videos, R rows, T clips, D channels, L words, M types, W vector, C characters.
 """
@@ -238,7 +238,8 @@ class _Files:
         if not path.is_file():
             raise RefkdError(f"{path} is missing; {self.repair}")
         facts = path.stat()
-        stamp = [recorded, facts.st_size, facts.st_mtime_ns, facts.st_ino]
+        written = [facts.st_mtime_ns, facts.st_ctime_ns]  # nobody can put back the second
+        stamp = [recorded, facts.st_size, *written, facts.st_ino, facts.st_dev]
         stamps = self._stamps()
         if self.anew or stamps.get(name) != stamp:
             if file_digest(path) != recorded:

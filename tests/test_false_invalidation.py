@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from attacked import CHANNELS, CLIPS, make_world, save_network, write_features
 from planned import all_bytes
+from rotten import rot, turn
 
 from pipeline.asking import read_teachers
 from pipeline.cache import cache
@@ -247,24 +248,13 @@ def test_another_process(world, cached, tmp_path):
     assert f"{cached} is already complete" in done.stderr
 
 
-def turn(path, *, at=-1):
-    """Flip a bit as a failing disk does: size, times and place stay as they were."""
-    facts = path.stat()
-    with path.open("r+b") as file:
-        file.seek(at, os.SEEK_END)
-        (byte,) = file.read(1)
-        file.seek(at, os.SEEK_END)
-        file.write(bytes([byte ^ 1]))
-    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-
-
 @pytest.mark.parametrize("file", ["grid.npy", "rows.npy"])
 def test_a_silent_flip_in_the_data(file, world, cached, tmp_path, monkeypatch):
     """A stamp does not see it, as it spares reading gigabytes; `verify` does, always."""
     there = copied(world, tmp_path, monkeypatch)
     open_dataset(there.data)  # stamps its files
     verify(cached, there.data, teachers=there.teachers, device="cpu")
-    turn(there.data / file)
+    rot(there.data / file)
 
     open_dataset(there.data)
     for _ in range(2):  # having looked once makes no difference
@@ -279,7 +269,7 @@ def test_a_silent_flip_in_features_makes_another_cache(world, cached, tmp_path, 
     """Even where the stamp is trusted, a key is made of what the features are, not of what they were."""
     there = copied(world, tmp_path, monkeypatch)
     open_dataset(there.data)
-    turn(there.data / "grid.npy", at=-2 * CHANNELS * CLIPS)  # in the last video, of pairs of val
+    rot(there.data / "grid.npy", at=-2 * CHANNELS * CLIPS)  # in the last video, of pairs of val
 
     with pytest.raises(RefkdError, match=r"grid.npy is damaged"):
         open_dataset(there.data, anew=True)
