@@ -1,7 +1,7 @@
 """What students are called: rows of the tables by their recipes, and in what else they differ."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.ablations import TABLES, Student
@@ -11,6 +11,7 @@ from student.recipe import TEACHER_KNOBS, Recipe, recipe_json
 
 Changes = dict[str, Any]
 BIASES = {"all": ("id", "ood"), "none": (), "id": ("id",), "ood": ("ood",), "twins": ("id", "id")}
+SIZES = {*TEACHER_KNOBS} - {"seed"}
 OWN_WORDS = "RefKD"  # of a recipe that no table has
 
 
@@ -45,7 +46,7 @@ class Taught:
     @property
     def sizes(self) -> dict[str, Any]:
         """What the recipe says of the network and its training, whatever the method."""
-        return {name: self.recipe[name] for name in TEACHER_KNOBS if name != "seed"}
+        return {name: self.recipe[name] for name in TEACHER_KNOBS if name in SIZES}
 
 
 def name_students(students: Sequence[Taught]) -> list[str]:
@@ -61,7 +62,7 @@ def name_students(students: Sequence[Taught]) -> list[str]:
     teachers = teacher_details([student.teachers for student in students])
     details = [
         {name: student.recipe[name] for name in changed if name not in row.changes}
-        | student.sizes
+        | {name: size for name, size in student.sizes.items() if name not in row.changes}
         | own
         | ({"cache": student.cache} if student.cache else {})
         for student, row, own in zip(students, rows, teachers, strict=True)
@@ -131,24 +132,32 @@ class TableRow:
 
 
 def find_row(student: Taught) -> TableRow:
-    """Return the row that a student belongs to: of those whose changes it has, the closest one."""
+    """Return the row that a student belongs to: of those whose changes it has, the closest one.
+
+    More than two teachers, of both biases, count as a pair does, and are named.
+    """
+    crowd = len(student.biases) > 2 and set(student.biases) == set(BIASES["all"])
+    taught_by = BIASES["all"] if crowd else student.biases
     fitting = [
         row
         for biases, row in _rows()
-        if biases == student.biases and row.changes.items() <= student.changes.items()
+        if biases == taught_by and row.changes.items() <= student.recipe.items()
     ]
-    if fitting:
-        return max(fitting, key=lambda row: (len(row.changes), -row.place))
-    taught = ", ".join(student.recipe["teachers"]) or "nobody"
-    return TableRow(f"{OWN_WORDS} taught by {taught}", len(_rows()), {})
+    taught = f"taught by {', '.join(student.recipe['teachers']) or 'nobody'}"
+    if not fitting:
+        return TableRow(f"{OWN_WORDS} {taught}", len(_rows()), {})
+    row = max(fitting, key=lambda row: (len(row.changes), -row.place))
+    return replace(row, name=f"{row.name} {taught}") if crowd else row
 
 
 def _rows() -> list[tuple[tuple[str, ...], TableRow]]:
-    default = recipe_json(Recipe())
+    """Return every row; sizes tell only named recipes apart, elsewhere any student may have them."""
+    default, named = recipe_json(Recipe()), TABLES["recipes"]
     found: list[tuple[tuple[str, ...], TableRow]] = []
     for table in TABLES.values():
         for row in table.rows:
             if isinstance(row, Student):
-                changes = {k: v for k, v in row.changes.items() if v != default[k]}
+                told = default.keys() - {"teachers"} - (SIZES if table is not named else set())
+                changes = {k: v for k, v in row.changes.items() if k in told and v != default[k]}
                 found.append((BIASES[row.taught_by], TableRow(row.name, len(found), changes)))
     return found

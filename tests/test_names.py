@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pipeline.ablations import GROUND_TRUTH, PLAIN
 from pipeline.names import Taught, find_row, name_students
-from student.recipe import Recipe, recipe_json
+from student.recipe import RECIPES, Recipe, recipe_json
 
 ID = {"bias": "id", "hidden": 64, "seed": 0, "backbone_version": 1}
 OOD = {"bias": "ood", "hidden": 64, "seed": 0, "moved_span_loss": False, "backbone_version": 1}
@@ -59,6 +59,24 @@ def test_sizes_and_teachers_that_differ():
 
     assert names[0] == "RefKD, hidden 128, ood moved-span-loss no"
     assert names[1] == "RefKD, hidden 64, ood moved-span-loss yes"
+
+
+def test_named_recipes():
+    """A recipe that fixes a size is not told by it, one without teachers is none of the controls."""
+    recipes = [RECIPES["best"], RECIPES["views-gt-16"]]
+    alone = {k: v for k, v in RECIPES["views-gt-alone"].items() if k != "teachers"}
+    names = name_students([*(student(**own) for own in recipes), student((), **alone), student()])
+
+    assert names == ["recipe best", "recipe views-gt-16", "recipe views-gt-alone", "RefKD"]
+
+
+def test_teachers_who_teach_together():
+    """Two pairs in one cache: the row of a pair, and who they are."""
+    pairs = (("id0", ID), ("ood0", OOD), ("id1", {**ID, "seed": 1}), ("ood1", {**OOD, "seed": 1}))
+
+    assert find_row(student(pairs, **RECIPES["best"])).name == (
+        "recipe best taught by id0, ood0, id1, ood1"
+    )
 
 
 def test_teachers_of_no_table():
