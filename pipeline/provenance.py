@@ -46,10 +46,15 @@ def check_cache_of(run: Path) -> None:
 
 
 def shown_seals(runs: Iterable[Path]) -> dict[str, Any]:
-    """Return the seals of models and of the caches they learned from, shortened, each once."""
+    """Return the seals of models, of the caches they learned from and of the weights in those.
+
+    They are shortened, each once; older students do not tell their weights.
+    """
     read = [read_facts(run) for run in runs]
     caches = dict.fromkeys(facts["cache_seal"][:DIGITS] for facts, _ in read if "cache" in facts)
+    weights = dict.fromkeys(f["weights_seal"][:DIGITS] for f, _ in read if "weights_seal" in f)
     return {
         "seal": list(dict.fromkeys(seal[:DIGITS] for _, seal in read)),
         "cache seal": list(caches),
+        "weights seal": list(weights),
     }

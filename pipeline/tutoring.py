@@ -21,7 +21,7 @@ from stores.dataset import DataSet, Rows
 from stores.errors import RefkdError
 from stores.mapped import stored_logits
 from stores.seeds import seed_of
-from stores.weights import open_weights
+from stores.weights import Weights, open_weights
 from stores.windows import Windows, is_windowed
 from student.answers import Answers, HeldAnswers, WindowedAnswers
 from student.batches import Order
@@ -52,7 +52,8 @@ def tutor(
     device = resolve_device(device)
     shape, rows = network_shape(data, recipe), data.rows("train")
     found = train_rows(cache, rows)
-    weights_NKB = introspected(cache, recipe, found)
+    weights = open_weights(cache) if recipe.teachers else None
+    weights_NKB = introspected(weights, recipe, found)
     viewed = recipe.augment == "views"
     views = range(cache.num_views + 1 if viewed else 1)  # view 0 is the pair as it is
 
@@ -69,17 +70,21 @@ def tutor(
             recipe,
             answers=answers[0],
             weights_NKB=weights_NKB,
-            views=cached_views(cache, recipe, found, data, answers[1:]) if viewed else None,
+            views=cached_views(cache, weights, recipe, found, data, answers[1:])
+            if viewed
+            else None,
             order=order,
             device=device,
         )
 
     arrays = cache.manifest["arrays"]
+    seals = {"cache": cache.key, "cache_seal": cache.seal}
+    if weights is not None:
+        seals["weights_seal"] = weights.seal
     provenance = {
         "kind": "student",
         "recipe": inputs["recipe"],
-        "cache": cache.key,
-        "cache_seal": cache.seal,
+        **seals,
         "taught_by": {name: arrays[name].get("trained") or {} for name in recipe.teachers},
     }
     return fit(
@@ -91,7 +96,7 @@ def tutor(
         work={"rows": len(rows.ids), "cache": os.path.relpath(cache.folder, folder.parent)},
         facts=lambda: {**model_facts(data, shape), **provenance},
         task=task,
-        origin={"data": data.seal, "cache": cache.key, "cache_seal": cache.seal},
+        origin={"data": data.seal, **seals},
         device=device,
         threads=threads,
     )
@@ -134,7 +139,12 @@ def open_answers(
 
 
 def cached_views(
-    cache: Cache, recipe: Recipe, found: slice, data: DataSet, answers: Sequence[Answers]
+    cache: Cache,
+    weights: Weights | None,
+    recipe: Recipe,
+    found: slice,
+    data: DataSet,
+    answers: Sequence[Answers],
 ) -> CachedViews:
     """Return the views of the training pairs, with what the recipe's teachers say of them."""
     views = range(1, cache.num_views + 1)
@@ -143,18 +153,18 @@ def cached_views(
         seeds_VN=np.stack([cache.view_seeds(view)[found] for view in views]),
         gt_VN2=np.stack([cache.view_gt(view)[found] for view in views]),
         answers=answers,
-        weights_VNKB=torch.stack([introspected(cache, recipe, found, view=v) for v in views]),
+        weights_VNKB=torch.stack([introspected(weights, recipe, found, view=v) for v in views]),
     )
 
 
-def introspected(cache: Cache, recipe: Recipe, found: slice, *, view: int = 0) -> Tensor:
+def introspected(weights: Weights | None, recipe: Recipe, found: slice, *, view: int = 0) -> Tensor:
     """Return the introspective weights of the recipe's teachers, [N, K, B] (eq. 1-4).
 
-    Those of a view are read from the teachers' answers to it, data set means included.
+    Without teachers there is nothing to weigh, and no need for weights. Those of a view are read from the teachers' answers to it, data set means included.
     """
-    if not recipe.teachers:
+    if weights is None:
         return torch.zeros(found.stop - found.start, 0, 2)
-    weights, arrays = open_weights(cache), [array_name(name, view) for name in recipe.teachers]
+    arrays = [array_name(name, view) for name in recipe.teachers]
     ce_NKB = np.stack([weights.ce[array][found] for array in arrays], axis=1)
     means_KB = [weights.means["train"][array] for array in arrays]
     return introspective_weights(

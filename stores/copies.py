@@ -19,12 +19,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from stores.cache import FORMAT
+from stores.cache import FORMAT, open_cache
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL, locked, write_atomic
 from stores.fingerprints import SHORT, file_digest
 from stores.remote import AGAIN, OURS, Remote, Sealed, open_remote
-from stores.weights import CURRENT
+from stores.weights import CURRENT, open_weights
 
 log = logging.getLogger("refkd")
 AT_ONCE = 16  # files under way
@@ -38,8 +38,9 @@ def is_url(place: str) -> bool:
 def local_cache(place: Path | str) -> Path:
     """Return the folder of a cache; of one behind a URL a local copy, every byte of it checked.
 
-    A URL may end in `#` and the first 16 or more characters of the seal that the cache must have.
-    Only what the copy lacks, or holds damaged, is fetched. Raises RefkdError if the cache cannot
+    A URL may end in `#` and the first 16 or more characters of the seal that the cache must have;
+    of such a copy the weights stay what they are, too. Only what the copy lacks, or holds damaged,
+    is fetched. Raises RefkdError if the cache cannot
     be read or is not what its seal says.
     """
     if isinstance(place, Path) or not is_url(place):
@@ -59,11 +60,11 @@ def local_cache(place: Path | str) -> Path:
     lock = folder.with_suffix(".lock")
     with locked(lock, wait=False) as mine:
         if mine:
-            _fetch(remote, sealed, folder)
+            _fetch(remote, sealed, folder, pinned=bool(wanted))
             return folder
     log.info("another process is fetching %s; waiting for it", remote.url)
     with locked(lock):
-        _fetch(remote, sealed, folder)
+        _fetch(remote, sealed, folder, pinned=bool(wanted))
     return folder
 
 
@@ -73,11 +74,16 @@ def _copies() -> Path:
     return (Path(place) if place else Path.home() / ".cache") / "refkd"
 
 
-def _fetch(remote: Remote, sealed: Sealed, folder: Path) -> None:
-    """Bring the copy of a cache to what lies there, its weights last."""
+def _fetch(remote: Remote, sealed: Sealed, folder: Path, *, pinned: bool) -> None:
+    """Bring the copy of a cache to what lies there, its weights last.
+
+    No seal of a cache covers its weights: if it is `pinned`, intact ones are not replaced.
+    """
     for left in folder.rglob(".*.tmp"):  # by a killed process
         left.unlink()
     _fetch_sealed(remote, "", sealed, folder)
+    if pinned and _is_weighed(folder):
+        return
     current = _current(remote)
     while current is not None:
         try:
@@ -89,6 +95,15 @@ def _fetch(remote: Remote, sealed: Sealed, folder: Path) -> None:
             current = now  # weighed anew meanwhile
         else:
             return
+
+
+def _is_weighed(folder: Path) -> bool:
+    """Return whether a copy holds weights, and every byte of them is intact."""
+    try:
+        open_weights(open_cache(folder))
+    except RefkdError:
+        return False
+    return True
 
 
 def _current(remote: Remote) -> bytes | None:

@@ -49,10 +49,11 @@ def load_checkpoint(
     )
     learned_from = state.pop(ORIGIN, None)
     now = dict(origin or {})
-    if learned_from is not None and learned_from != now:  # older ones do not say
+    told = {name: now[name] for name in now if name in (learned_from or {})}
+    if learned_from is not None and learned_from != told:  # older ones do not say, or not all
         raise RefkdError(
             f"checkpoint {path} was learned from something else: "
-            f"{describe_change(learned_from, now)}; give what it was learned from, or delete "
+            f"{describe_change(learned_from, told)}; give what it was learned from, or delete "
             f"{path.parent} and run the same command again to start over"
         )
     return state

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from stores.seeds import seed_of
+from stores.weights import open_weights
 from student.batches import Gatherer
 from student.crossentropy import ground_truth_ce
 from student.distillation import Distillation
@@ -96,7 +97,7 @@ def cached_distillation(data, recipe, cache):
     """Return the task of learning from a weighed cache, as `refkd distill` does."""
     from pipeline.tutoring import introspected, open_answers, train_rows
 
-    rows = data.rows("train")
+    rows, weights = data.rows("train"), open_weights(cache)
     found = train_rows(cache, rows)
     answers, order = open_answers(cache, recipe, found, views=[0])
     return Distillation(
@@ -105,7 +106,7 @@ def cached_distillation(data, recipe, cache):
         rows,
         recipe,
         answers=answers[0],
-        weights_NKB=introspected(cache, recipe, found),
+        weights_NKB=introspected(weights, recipe, found),
         order=order,
         device="cpu",
     )

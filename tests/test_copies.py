@@ -134,6 +134,22 @@ def test_damage_there(name, text, built, site, copies, monkeypatch):
     assert kept.isdisjoint(site.asked)
 
 
+def test_weights_under_a_pinned_seal_stay(built, site):
+    """Other weights put there do not replace those of a copy that is named by its seal, unless they are damaged."""
+    pinned = f"{site.url}#{open_cache(built).seal}"
+    folder = local_cache(pinned)
+    first = open_weights(open_cache(folder)).seal
+    other_weights(site.folder)
+    other = open_weights(open_cache(site.folder)).seal
+    local_cache(pinned)
+
+    assert first != other
+    assert open_weights(open_cache(folder)).seal == first
+    spoil(folder / "weights" / first[:16] / "manifest.json")
+    local_cache(pinned)
+    assert open_weights(open_cache(folder)).seal == other
+
+
 def test_listed_file_missing_there(site):
     """A file that the manifest lists but that is not there is named."""
     (site.folder / CHUNK).unlink()

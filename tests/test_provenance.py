@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from stopping import leave_half_done
 
@@ -15,12 +16,15 @@ from pipeline.report import report
 from pipeline.score import score
 from pipeline.weigh import weigh
 from stores.cache import open_cache
+from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL, write_json
 from stores.fingerprints import bytes_digest
+from stores.labels import Labels
 from stores.models import read_facts
 from stores.predictions import origin_file
-from stores.weights import open_weights
+from stores.weights import open_weights, weighed_chunk, weights_layout, write_weights
+from student.checkpoint import load_checkpoint, save_checkpoint
 from student.recipe import Recipe
 
 QUICK = Recipe(hidden=16, epochs=2, batch=16, lr=3e-3)
@@ -75,12 +79,87 @@ def test_a_checkpoint_goes_on_from_its_own_cache_only(
     (checkpoint,) = runs.glob(".*.building/checkpoint")
     before = checkpoint.read_bytes()
     seals = rf"cache_seal \(was {open_cache(cache_folder).seal[:16]}…, now {open_cache(elsewhere).seal[:16]}…\)"
-    with pytest.raises(RefkdError, match=f"learned from something else: {seals}; give what it was"):
+    with pytest.raises(
+        RefkdError, match=f"learned from something else: {seals}; weights_seal .*; give"
+    ):
         train_it(data_folder, runs, cache=elsewhere)
 
     assert checkpoint.read_bytes() == before
     run = train_it(data_folder, runs, cache=cache_folder)
     assert read_facts(run)[0]["cache_seal"] == open_cache(cache_folder).seal
+
+
+def weigh_otherwise(folder):
+    """Put other weights into a cache, whole and sealed."""
+    cache = open_cache(folder)
+    layout, labels = weights_layout(cache), Labels(cache)
+    spans = [layout.span(chunk) for chunk in range(layout.num_chunks)]
+    write_weights(
+        cache,
+        (
+            weighed_chunk(cache, labels, name, chunk, np.full((hi - lo, 2), 2, np.float32))
+            for name in cache.arrays
+            for chunk, (lo, hi) in enumerate(spans)
+        ),
+    )
+    return open_weights(cache).seal
+
+
+def test_a_checkpoint_goes_on_with_its_own_weights_only(
+    data_folder, cache_folder, tmp_path, monkeypatch, caplog
+):
+    """Half a training is not continued with other weights of the same cache; a finished run says so."""
+    folder = tmp_path / "caches" / cache_folder.name
+    shutil.copytree(cache_folder, folder)
+
+    def train_it(data, out):
+        return distill(data, folder, out, QUICK, device="cpu", threads=1)
+
+    runs = leave_half_done(train_it, data_folder, tmp_path / "runs", monkeypatch)
+    before = open_weights(open_cache(folder)).seal
+    after = weigh_otherwise(folder)
+    message = (
+        rf"something else: weights_seal \(was {before[:16]}…, now {after[:16]}…\); give what it"
+    )
+    with pytest.raises(RefkdError, match=message):
+        train_it(data_folder, runs)
+    shutil.rmtree(folder / "weights")
+    shutil.copytree(cache_folder / "weights", folder / "weights")
+    run = train_it(data_folder, runs)
+    weigh_otherwise(folder)
+    with caplog.at_level("WARNING", "refkd"):
+        assert train_it(data_folder, runs) == run
+
+    assert read_facts(run)[0]["weights_seal"] == before
+    assert (
+        f"other weights of its cache: their seal was {before[:16]}, now {after[:16]}" in caplog.text
+    )
+
+
+def test_older_checkpoints_tell_no_weights(data_folder, cache_folder, tmp_path, monkeypatch):
+    """Half a training from before weights were recorded goes on, to a run that records them."""
+
+    def train_it(data, out):
+        return distill(data, cache_folder, out, QUICK, device="cpu", threads=1)
+
+    runs = leave_half_done(train_it, data_folder, tmp_path / "runs", monkeypatch)
+    (path,) = runs.glob(".*.building/checkpoint")
+    opened, data = open_cache(cache_folder), open_dataset(data_folder)
+    origin = {"data": data.seal, "cache": opened.key, "cache_seal": opened.seal}
+    now = {**origin, "weights_seal": open_weights(opened).seal}
+    save_checkpoint(path, load_checkpoint(path, device="cpu", origin=now), origin=origin)
+
+    assert "weights_seal" in read_facts(train_it(data_folder, runs))[0]
+
+
+def test_a_run_without_teachers_tells_no_weights(data_folder, cache_folder, tmp_path):
+    """Who learns from no teacher uses no weights: none need be there, and none are named."""
+    shutil.copytree(cache_folder, tmp_path / "cache")
+    shutil.rmtree(tmp_path / "cache/weights")
+    alone = replace(QUICK, teachers=(), gt_ce_weight=1.0, epochs=1)
+    run = distill(data_folder, tmp_path / "cache", tmp_path / "runs", alone, device="cpu")
+
+    assert "weights_seal" not in read_facts(run)[0]
 
 
 def test_a_finished_run_says_that_its_cache_was_another(data_folder, elsewhere, runs, caplog):

@@ -13,6 +13,7 @@ from pipeline.weigh import weigh
 from stores.cache import open_cache
 from stores.errors import RefkdError
 from stores.models import read_facts
+from stores.weights import open_weights
 from student.batches import epoch_order
 from student.crossentropy import ground_truth_ce
 from student.distillation import Distillation
@@ -40,17 +41,18 @@ def make_task(data, viewed):
 
     def make(recipe):
         opened, rows = open_cache(viewed), data.rows("train")
-        found = train_rows(opened, rows)
+        found, weights = train_rows(opened, rows), open_weights(opened)
         answers, _ = open_answers(opened, recipe, found, views=range(3))
         with_views = recipe.augment == "views"
-        views = cached_views(opened, recipe, found, data, answers[1:]) if with_views else None
+        seen = (opened, weights, recipe, found, data, answers[1:])
+        views = cached_views(*seen) if with_views else None
         return Distillation(
             Network(network_shape(data, recipe), seed=2, teachers=recipe.teachers),
             data,
             rows,
             recipe,
             answers=answers[0],
-            weights_NKB=introspected(opened, recipe, found),
+            weights_NKB=introspected(weights, recipe, found),
             views=views,
             device="cpu",
         )
