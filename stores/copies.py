@@ -20,10 +20,12 @@ from typing import Any
 from tqdm import tqdm
 
 from stores.cache import FORMAT, open_cache
+from stores.cachekeys import FORMAT_VERSION
 from stores.errors import RefkdError
-from stores.files import MANIFEST, SEAL, locked, write_atomic
+from stores.files import MANIFEST, SEAL, locked, make_way, write_atomic
 from stores.fingerprints import SHORT, file_digest
-from stores.remote import AGAIN, OURS, Remote, Sealed, open_remote
+from stores.manifests import OURS, check_cache_manifest, check_weights_manifest
+from stores.remote import AGAIN, Remote, Sealed, open_remote
 from stores.weights import CURRENT, open_weights
 
 log = logging.getLogger("refkd")
@@ -56,6 +58,10 @@ def local_cache(place: Path | str) -> Path:
     if sealed.manifest.get("format") != FORMAT:
         found = sealed.manifest.get("format", "something else")
         raise RefkdError(f"{remote.url} holds {found}, not a cache; {OURS}")
+    if (
+        sealed.manifest.get("format_version") == FORMAT_VERSION
+    ):  # another one is refused by its number
+        check_cache_manifest(sealed.manifest, f"{remote.url}/{MANIFEST}")
     folder = _copies() / sealed.seal[:SHORT]
     lock = folder.with_suffix(".lock")
     with locked(lock, wait=False) as mine:
@@ -108,10 +114,7 @@ def _is_weighed(folder: Path) -> bool:
 
 def _current(remote: Remote) -> bytes | None:
     """Return which weights count there, if any do."""
-    try:
-        return remote.read(f"weights/{CURRENT}")
-    except FileNotFoundError:
-        return None
+    return remote.read_if_any(f"weights/{CURRENT}")
 
 
 def _fetch_weights(remote: Remote, folder: Path, current: bytes) -> None:
@@ -127,19 +130,20 @@ def _fetch_weights(remote: Remote, folder: Path, current: bytes) -> None:
             f"{remote.url}/{prefix[:-1]} is damaged: its seal is not the one in {CURRENT}; "
             "run `refkd weigh` there"
         )
+    check_weights_manifest(sealed.manifest, f"{remote.url}/{prefix}{MANIFEST}")
     _fetch_sealed(remote, prefix, sealed, folder / prefix)
-    _write(folder / "weights" / CURRENT, current)
+    _write(folder, f"weights/{CURRENT}", current)
 
 
 def _fetch_sealed(remote: Remote, prefix: str, sealed: Sealed, folder: Path) -> None:
     """Bring a sealed folder to what its manifest says; the manifest's own files come last."""
-    files = sealed.manifest["files"]
+    files = sealed.manifest.get("files", {})
     with ThreadPoolExecutor(AT_ONCE) as executor:
         whole = executor.map(lambda name: _is_whole(folder / name, files[name]), files)
         wanted = [name for name, good in zip(files, whole, strict=True) if not good]
     _fetch_files(remote, prefix, {name: files[name] for name in wanted}, folder)
-    _write(folder / MANIFEST, sealed.data)
-    _write(folder / SEAL, f"{sealed.seal}\n".encode())
+    _write(folder, MANIFEST, sealed.data)
+    _write(folder, SEAL, f"{sealed.seal}\n".encode())
 
 
 def _fetch_files(
@@ -171,7 +175,7 @@ def _fetch_file(remote: Remote, prefix: str, folder: Path, name: str, sha256: st
         raise RefkdError(
             f"{remote.url}/{prefix}{name} is missing, though listed; put it back there and {AGAIN}"
         ) from None
-    _write(folder / name, data)
+    _write(folder, name, data)
     return len(data)
 
 
@@ -182,8 +186,8 @@ def _is_whole(path: Path, entry: dict[str, Any]) -> bool:
         return False
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole, unless it holds these bytes already."""
+def _write(folder: Path, name: str, data: bytes) -> None:
+    """Write a file of a copy whole, unless it holds these bytes already."""
+    path = folder / name
     if not path.is_file() or path.read_bytes() != data:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
+        write_atomic(make_way(folder, name), data)

@@ -1,19 +1,19 @@
 """A sealed folder behind a URL, of whatever kind fsspec reads: its files, checked, in memory."""
 
-import json
+import logging
 import re
 import time
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL
 from stores.fingerprints import bytes_digest
+from stores.manifests import OURS, parse_manifest
 
+log = logging.getLogger("refkd")
 WAITS_S = (0.2, 1.0)  # before a file that could not be read, or came damaged, is asked for again
 AGAIN = "run the same command again: what was fetched is kept"
-OURS = "expected a folder that `refkd cache` wrote"
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,25 @@ class Remote:
             except FileNotFoundError:
                 raise
             except Exception as error:  # every file system raises kinds of its own
-                if wait_s is None:
+                if wait_s is None or _is_refused(error):
                     reason = str(error) or type(error).__name__
                     raise RefkdError(
                         f"{self.url}/{name} cannot be read ({reason}); mend that or {AGAIN}"
                     ) from error
                 time.sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")
+
+    def read_if_any(self, name: str) -> bytes | None:
+        """Return a file's bytes; None if there is none, or who may list no folder is refused it."""
+        try:
+            return self.read(name)
+        except FileNotFoundError:
+            return None
+        except RefkdError as error:
+            if _is_refused(error.__cause__):  # as object stores answer when a file is absent
+                log.info("%s/%s is taken for absent: it may not be read", self.url, name)
+                return None
+            raise
 
     def checked(self, name: str, sha256: str) -> bytes:
         """Return a file's bytes, whose digest is the one given; a damaged one is asked for again."""
@@ -66,7 +78,10 @@ class Remote:
         )
 
     def sealed(self, prefix: str, *, missing: str) -> Sealed:
-        """Return the manifest of a folder in here, its bytes checked before they are parsed."""
+        """Return the manifest of a folder in here, its bytes checked before they are parsed.
+
+        Raises RefkdError if they are damaged, or no manifest whose files could be fetched.
+        """
         found = {}
         for name in (SEAL, MANIFEST):
             try:
@@ -79,10 +94,13 @@ class Remote:
                 f"{self.url}/{prefix}{MANIFEST} is damaged: its digest is not the one in {SEAL}; "
                 "put it back there and run the same command again"
             )
-        manifest: dict[str, Any] = json.loads(found[MANIFEST])
-        for name in manifest.get("files", ()):
-            _check_inside(name, self.url)
+        manifest = parse_manifest(found[MANIFEST], f"{self.url}/{prefix}{MANIFEST}")
         return Sealed(found[MANIFEST], manifest, seal)
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Return whether we may not read something, in the words of fsspec or of HTTP."""
+    return isinstance(error, PermissionError) or getattr(error, "status", None) == 403
 
 
 def open_remote(url: str) -> Remote:
@@ -107,11 +125,3 @@ def open_remote(url: str) -> Remote:
             "https://host/folder"
         ) from error
     return Remote(url, files, root.rstrip("/"))
-
-
-def _check_inside(name: str, url: str) -> None:
-    """Raise RefkdError if a file's name in a manifest would lead out of the folder."""
-    parts = PurePosixPath(name).parts
-    plain = parts and "/".join(parts) == name  # neither rooted nor with `.`, or `//`
-    if not plain or ".." in parts or "\\" in name or "\0" in name:
-        raise RefkdError(f"{url} lists a file called {name!r}, which no cache does; {OURS}")

@@ -150,6 +150,16 @@ def test_weights_under_a_pinned_seal_stay(built, site):
     assert open_weights(open_cache(folder)).seal == other
 
 
+def test_a_folder_in_place_of_a_file_of_the_copy(built, site):
+    """What lies in a copy and is no file gives way to what is fetched."""
+    folder = local_cache(site.url)
+    for name in (CHUNK, "manifest.sha256", "weights/current"):
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    assert all_bytes(local_cache(site.url)) == all_bytes(built)
+
+
 def test_listed_file_missing_there(site):
     """A file that the manifest lists but that is not there is named."""
     (site.folder / CHUNK).unlink()

@@ -6,6 +6,7 @@ import zipfile
 
 import fsspec
 import pytest
+from planned import build, make_plan
 from served import in_memory
 
 from stores.copies import local_cache
@@ -91,3 +92,117 @@ def test_chained_urls(tmp_path):
     remote = open_remote(f"zip://folder::file://{tmp_path / 'x.zip'}")
 
     assert remote.read("hello") == b"world"
+
+
+def sealed(files, url):
+    """Put manifests with the seals that belong to them, and other files, behind a URL."""
+    store = fsspec.filesystem("memory")
+    for name, data in files.items():
+        store.pipe_file(f"/{url}/{name}", data)
+        if name.endswith("manifest.json"):
+            seal = f"{bytes_digest(data)}\n".encode()
+            store.pipe_file(f"/{url}/{name.replace('.json', '.sha256')}", seal)
+    return f"memory://{url}"
+
+
+def entry(data=b"x"):
+    return {"size": len(data), "sha256": bytes_digest(data)}
+
+
+@pytest.fixture(scope="module")
+def true(tmp_path_factory):
+    """The manifest of a cache that takes no files."""
+    folder = build(tmp_path_factory.mktemp("true"), make_plan())
+    return json.loads((folder / "manifest.json").read_bytes()) | {"files": {}}
+
+
+FOREIGN = {
+    "no JSON": (b"\xff", "holds no manifest"),
+    "a list": ([], "holds no manifest"),
+    "files that are a list": ({"files": ["a"]}, "has files that are no list of files"),
+    "a file that is null": ({"files": {"a": None}}, "tells no size or no digest of a"),
+    "a file without a digest": ({"files": {"a": {"size": 1}}}, "tells no size or no digest of a"),
+    "a short digest": (
+        {"files": {"a": {"size": 1, "sha256": "ab"}}},
+        "tells no size or no digest of a",
+    ),
+    "itself": (
+        {"files": {"manifest.json": entry()}},
+        "lists a file called 'manifest.json', which no cache does",
+    ),
+    "a file that is a folder": (
+        {"files": {"a": entry(), "a/b": entry()}},
+        "lists a as a file and as a folder",
+    ),
+    "weights": (
+        {"files": {"weights": entry()}},
+        "lists weights, which has a seal of its own",
+    ),
+    "no key": ({"key": None}, "tells no key"),
+    "a number in words": ({"num_rows": "many"}, 'tells "many" as num_rows'),
+    "no rows in a chunk": ({"rows_per_chunk": 0}, "says rows_per_chunk 0, expected 1 or more"),
+    "an array without inputs": (
+        {"arrays": {"id": {"key": "k"}}},
+        "tells no arrays.id.inputs",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_manifests_of_others(kind, true, copies):
+    """What is sealed but not written by us is told as that, in a sentence; nothing is fetched."""
+    change, text = FOREIGN[kind]
+    told = {**true, **change} if isinstance(change, dict) else change
+    data = told if isinstance(told, bytes) else json.dumps(told).encode()
+    url = sealed({"manifest.json": data}, f"odd/{kind.replace(' ', '-')}")
+    with pytest.raises(RefkdError) as caught:
+        local_cache(url)
+
+    assert str(caught.value) == (
+        f"{url}/manifest.json {text}; expected a folder that `refkd cache` wrote"
+    )
+    assert not copies.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"means": 3}, "tells 3 as means"),
+        ({"means": {"train": 3}}, "tells no means of split train"),
+    ],
+)
+def test_weights_of_others(change, text, true):
+    """The same of weights that are sealed and whole."""
+    told = {"format_version": 1, "cache_seal": "", "means": {}, "files": {}, **change}
+    data = json.dumps(told).encode()
+    name = f"weights/{bytes_digest(data)[:16]}/manifest.json"
+    files = {"manifest.json": json.dumps(true).encode(), name: data}
+    url = sealed({**files, "weights/current": f"{bytes_digest(data)}\n".encode()}, "odd/weighed")
+    with pytest.raises(RefkdError, match=rf"{url}/{name} {text}; expected a folder"):
+        local_cache(url)
+
+
+@pytest.mark.parametrize("status", [None, 403])
+def test_weights_that_may_not_be_read(status, true, monkeypatch, caplog):
+    """A store that refuses what is absent has no weights; anything else that is refused is an error."""
+    url = sealed({"manifest.json": json.dumps(true).encode()}, "refusing")
+    store = type(fsspec.filesystem("memory"))
+    read = store.cat_file
+
+    def cat_file(self, path, *args, **kwargs):
+        if path.endswith(refused):
+            error = PermissionError("no") if status is None else RuntimeError("no")
+            error.status = status
+            raise error
+        return read(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(store, "cat_file", cat_file)
+    refused = "weights/current"
+    with caplog.at_level("INFO", "refkd"):
+        assert local_cache(url).is_dir()
+    assert f"{url}/weights/current is taken for absent" in caplog.text
+    refused = "manifest.json"
+    with pytest.raises(
+        RefkdError, match=r"refusing/manifest.json cannot be read \(no\); mend that"
+    ):
+        local_cache(url)
