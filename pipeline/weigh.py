@@ -9,9 +9,11 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +22,10 @@ from stores.arraynames import array_parts
 from stores.cache import Cache, open_cache
 from stores.errors import RefkdError
 from stores.labels import Labels
+from stores.placing import tidy
 from stores.weights import (
     WeighedChunk,
-    open_weights,
+    is_weighed,
     weighed_chunk,
     weights_layout,
     write_weights,
@@ -49,15 +52,14 @@ def weigh(cache: Path, *, scheduler: str | None = None) -> Path:
     from dask.base import compute
 
     opened = open_cache(cache)
-    if _is_weighed(opened):
+    if is_weighed(opened):
         log.info("%s is already weighed", cache)
+        tidy(cache)
         return cache / "weights"
-    work = {"rows": opened.num_rows * len(opened.arrays)}
     if scheduler is None:
         threads = num_threads()
         on_threads = partial(compute, scheduler="threads", num_workers=threads)
-        with measured(cache, "weigh", **work):
-            return write_weights(opened, _weighed_chunks(opened, on_threads, threads=threads))
+        return _weigh(opened, on_threads, threads=threads)
 
     from distributed import Client
 
@@ -68,11 +70,11 @@ def weigh(cache: Path, *, scheduler: str | None = None) -> Path:
             f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`, "
             "or leave out --scheduler"
         ) from None
-    with client, measured(cache, "weigh", **work, scheduler=scheduler):
+    with client:
         cores = client.nthreads()  # type: ignore[no-untyped-call]
         threads = sum(cores.values()) or 1  # none yet: tasks wait for a worker
         on_cluster = partial(compute, scheduler=client)
-        return write_weights(opened, _weighed_chunks(opened, on_cluster, threads=threads))
+        return _weigh(opened, on_cluster, threads=threads, scheduler=scheduler)
 
 
 def num_threads() -> int:
@@ -83,12 +85,16 @@ def num_threads() -> int:
     return int(config.get("num_workers", None) or CPU_COUNT)
 
 
-def _is_weighed(cache: Cache) -> bool:
-    try:
-        open_weights(cache)
-    except RefkdError:
-        return False
-    return True
+def _weigh(cache: Cache, compute: Compute, *, threads: int, **told: Any) -> Path:
+    """Write the weights unless another process has by now, and measure what that takes."""
+    rows = cache.num_rows * len(cache.arrays)
+    with ExitStack() as measuring:
+
+        def chunks() -> Iterator[WeighedChunk]:  # asked for only once it is our turn
+            measuring.enter_context(measured(cache.folder, "weigh", rows=rows, **told))
+            yield from _weighed_chunks(cache, compute, threads=threads)
+
+        return write_weights(cache, chunks(), anew=False)
 
 
 def _weighed_chunks(cache: Cache, compute: Compute, *, threads: int) -> Iterator[WeighedChunk]:

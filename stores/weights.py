@@ -11,11 +11,11 @@ Arrays have the names of stores/arraynames.py. Shapes: N rows of the cache, n of
 """
 
 import json
+import logging
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,24 +29,20 @@ from stores.cache import Cache
 from stores.errors import RefkdError
 from stores.files import (
     SYNCING,
-    locked,
-    make_way,
-    publish,
     read_seal,
     read_sealed,
-    remove_folder,
     seal_folder,
     sync,
-    write_atomic,
 )
 from stores.fingerprints import SHORT, bytes_digest
 from stores.labels import Labels
-from stores.locknames import weighing_folder, weighing_lock_file
+from stores.placing import CURRENT as CURRENT
+from stores.placing import new_weights, put_in_place
 from stores.rowarrays import MANY_SAMPLES, RowArray, array_files
 
+log = logging.getLogger("refkd")
 FORMAT = "refkd-weights"
 FORMAT_VERSION = 1
-CURRENT = "current"
 REPAIR = "run `refkd weigh` again"
 MOST_UNDER_WAY = 64  # chunks on their way to the disk
 FEWER = 8  # times fewer files for many samples: making each costs as much as some thousand rows
@@ -97,14 +93,43 @@ def open_weights(cache: Cache) -> Weights:
 
     Raises RefkdError if the cache has not been weighed, or the weights are damaged or another's.
     """
-    place = cache.folder / "weights"
-    if not (place / CURRENT).is_file():
+    current = _current(cache)
+    try:
+        return _open(cache, current)
+    except RefkdError:
+        if (now := _current(cache)) == current:
+            raise
+    return _open(cache, now)  # others took their place meanwhile
+
+
+def is_weighed(cache: Cache) -> bool:
+    """Return whether a cache has weights that are whole."""
+    try:
+        open_weights(cache)
+    except RefkdError:
+        return False
+    return True
+
+
+def _current(cache: Cache) -> bytes:
+    """Return the line in `current`."""
+    path = cache.folder / "weights" / CURRENT
+    if not path.is_file():
         raise RefkdError(f"{cache.folder} has no weights; run `refkd weigh {cache.folder}` first")
-    seal = (place / CURRENT).read_bytes()
+    seal = path.read_bytes()
     if not re.fullmatch(rb"[0-9a-f]{64}\n", seal):
-        raise RefkdError(f"{place / CURRENT} is damaged: it holds no seal; {REPAIR}")
+        raise RefkdError(f"{path} is damaged: it holds no seal; {REPAIR}")
+    return seal
+
+
+def _open(cache: Cache, seal: bytes) -> Weights:
+    """Return the weights that a line in `current` names."""
+    place = cache.folder / "weights"
     folder = place / seal[:SHORT].decode()
-    manifest, found = read_seal(folder, repair=REPAIR)
+    try:
+        manifest, found = read_seal(folder, repair=REPAIR)
+    except FileNotFoundError:  # it went between two looks
+        raise RefkdError(f"{folder} is missing; {REPAIR}") from None
     if f"{found}\n".encode() != seal:
         raise RefkdError(f"{folder} is damaged: its seal is not the one in {CURRENT}; {REPAIR}")
     if manifest["format_version"] != FORMAT_VERSION:
@@ -216,25 +241,22 @@ class WeightsWriter:
         return seal_folder(self._folder, facts, digests=self._digests)
 
 
-def write_weights(cache: Cache, chunks: Iterable[WeighedChunk]) -> Path:
+def write_weights(cache: Cache, chunks: Iterable[WeighedChunk], *, anew: bool = True) -> Path:
     """Write a cache's weights from its weighed chunks, in order, and return their folder.
 
-    They appear whole: readers see the old weights, or none, until the last byte is on the disk.
+    They appear whole: readers see the old weights, or none, until the last byte is on the disk. Unless
+    they are wanted `anew`, no chunk is asked for if by then another process has written them.
     """
-    place = cache.folder / "weights"
-    with new_weights(cache) as folder:
+    with new_weights(cache.folder) as folder:
+        if not anew and is_weighed(cache):
+            log.info("%s is already weighed", cache.folder)
+            return cache.folder / "weights"
         with WeightsWriter(cache, folder) as writer:
             for weighed in chunks:
                 writer.add(weighed)
             seal = writer.finish()
-        make_way(cache.folder, f"weights/{CURRENT}")
-        remove_folder(place / seal[:SHORT])
-        publish(folder, place / seal[:SHORT])
-        write_atomic(place / CURRENT, f"{seal}\n".encode())
-        for other in sorted(place.iterdir()):
-            if other.name not in (CURRENT, seal[:SHORT]):
-                remove_folder(other)
-    return place
+        put_in_place(folder, cache.folder, seal)
+    return cache.folder / "weights"
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -247,16 +269,3 @@ def _write_synced(path: Path, data: bytes) -> None:
     """Write a file that nobody else sees yet, and push it to the disk."""
     _write(path, data)
     sync(path)
-
-
-@contextmanager
-def new_weights(cache: Cache) -> Iterator[Path]:
-    """Yield an empty folder on the cache's own disk, outside it, while no other process weighs it."""
-    folder = weighing_folder(cache.folder)
-    with locked(weighing_lock_file(cache.folder)):
-        remove_folder(folder)  # left by a killed process
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            remove_folder(folder)

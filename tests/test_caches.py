@@ -21,7 +21,7 @@ from stores.errors import RefkdError
 from stores.files import locked, seal_folder
 from stores.locknames import building_lock_file, doomed_name
 from stores.models import FORMAT as MODEL
-from stores.weights import new_weights
+from stores.placing import new_weights
 
 ONE, BOTH, OTHER = make_plan(("id",)), make_plan(), make_plan(("id",), dtype="float16")
 
@@ -317,7 +317,7 @@ def test_prune_leaves_a_renamed_cache_that_is_weighed(name, out, runs):
     """Whatever a cache is called, and whatever is called nearly so: who weighs it is seen."""
     near = place(out, OTHER).rename(out / f"{name}.5")
     folder = place(out, BOTH).rename(out / name)
-    with new_weights(open_cache(folder)) as growing:
+    with new_weights(folder) as growing:
         found = prunable(out, runs, unfinished=True)
         busy = [one for one, why in found.kept.items() if why == "is being worked on"]
 

@@ -22,10 +22,10 @@ def quick_path():
     shutil.rmtree(folder)
 
 
-def kill_builds(folder, *args):
-    """Run the program that kills builds, and return what it found."""
+def kill_builds(folder, *args, program="killing_at_random.py"):
+    """Run a program that kills builds, or weighings, and return what it found."""
     done = subprocess.run(
-        [sys.executable, HERE / "killing_at_random.py", folder, *map(str, args)],
+        [sys.executable, HERE / program, folder, *map(str, args)],
         capture_output=True,
         text=True,
         check=True,
@@ -41,6 +41,19 @@ def test_a_few_kills(kills, workers, quick_path):
 
     assert found["wrong"] == []
     assert found["kills"] == kills
+
+
+@pytest.mark.parametrize(
+    ("step", "first", "least"),
+    [(6, 1, 12), pytest.param(1, 1, 80, marks=pytest.mark.slow)],
+    ids=["some", "all"],
+)
+def test_killed_weighings(step, first, least, quick_path):
+    """Killed before any change of the disk, the next `weigh` leaves the bytes of one left in peace, alone."""
+    found = kill_builds(quick_path, step, first, program="killing_weighing.py")
+
+    assert found["wrong"] == []
+    assert found["points"] >= least
 
 
 SLOW = [(100, 1, "real"), (40, 1, "planned"), (60, 2, "planned")]

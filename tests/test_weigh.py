@@ -5,6 +5,8 @@ import logging
 import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from planned import all_bytes, build, make_plan
 from pipeline.weigh import num_threads, weigh
 from stores.cache import open_cache
 from stores.errors import RefkdError
+from stores.files import locked
+from stores.placing import new_weights
 from stores.weights import open_weights
 from student.crossentropy import ground_truth_ce
 
@@ -93,6 +97,43 @@ def test_weighed_twice(folder, weighed, caplog):
 
     assert f"{folder} is already weighed" in caplog.messages
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert all_bytes(folder / "weights") == weighed
+
+
+def test_what_a_kill_left_is_removed_later(folder, weighed):
+    """Where the weights are whole already, litter goes too, unless somebody is weighing."""
+    building = folder.parent / ".building"
+    weigh(folder)
+    (folder / "weights/.current.0.tmp").write_bytes(b"half")
+    (folder / "weights/.0123.4.doomed/ce").mkdir(parents=True)
+    (building / ".cache-weights.5.doomed").mkdir()
+    with locked(building / "cache-weights.lock"):
+        weigh(folder)
+    assert (folder / "weights/.current.0.tmp").exists()
+    weigh(folder)
+
+    assert all_bytes(folder / "weights") == weighed
+    assert len(list((folder / "weights").iterdir())) == 2
+    assert [path.name for path in building.iterdir()] == ["cache-weights.lock"]
+
+
+def test_two_at_once(folder, weighed, caplog):
+    """The second one says that it waits, and then finds the work done: no chunk is weighed twice."""
+    cost = folder.with_name("cache.cost")
+    second = threading.Thread(target=weigh, args=(folder,))
+    with caplog.at_level(logging.INFO, logger="refkd"):
+        with new_weights(folder):
+            second.start()
+            while not caplog.messages:
+                time.sleep(0.01)
+            assert caplog.messages == [f"another process is weighing {folder}; waiting for it"]
+            finished = folder.with_name("other")
+            shutil.copytree(folder, finished)
+            shutil.copytree(weigh(finished), folder / "weights")
+        second.join()
+
+    assert caplog.messages[-1] == f"{folder} is already weighed"
+    assert not cost.exists(), "what another process did is noted by that one"
     assert all_bytes(folder / "weights") == weighed
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +158,54 @@ def test_what_a_killed_weighing_left_is_removed(cache):
 
     assert not left.exists()
     assert "ce/stray" not in open_weights(cache).manifest["files"]
+
+
+def test_what_a_kill_in_the_commit_left(cache, built):
+    """A kill before `current` is renamed leaves a temporary file beside the weights, which goes too."""
+    place = cache.folder / "weights"
+    (place / "current").rename(place / ".current.0.tmp")
+    (place / ".0123.4.doomed/ce").mkdir(parents=True)
+    write_weights(cache, chunks(cache))
+
+    assert all_bytes(cache.folder) == all_bytes(built)
+    assert len(list(place.iterdir())) == 2
+
+
+def test_the_same_weights_stay_untouched(cache):
+    """Whole weights that come out the same are never out of their place, damaged ones are replaced."""
+    chunk = next((cache.folder / "weights").rglob("c/3/0"))
+    before = chunk.stat().st_ino
+    write_weights(cache, chunks(cache))
+    assert chunk.stat().st_ino == before
+
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    write_weights(cache, chunks(cache))
+    np.testing.assert_array_equal(open_weights(cache).ce["id"], CE["id"])
+
+
+def test_asked_only_when_nobody_else_has(cache):
+    """Unless they are wanted anew, weights that are whole once it is our turn stay, and no chunk is made."""
+
+    def never():
+        raise AssertionError("a chunk was asked for")
+        yield
+
+    assert write_weights(cache, never(), anew=False) == cache.folder / "weights"
+
+
+def test_replaced_while_they_are_opened(cache, monkeypatch):
+    """A reader whose weights others replace half-way opens the new ones."""
+    read_bytes, old = Path.read_bytes, (cache.folder / "weights/current").read_bytes()[:16].decode()
+
+    def replacing(path):
+        if path.match(f"{old}/ce/ood/c/5/0"):
+            monkeypatch.undo()
+            write_weights(cache, chunks(cache, {name: 2 * ce for name, ce in CE.items()}))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", replacing)
+
+    np.testing.assert_array_equal(open_weights(cache).ce["id"], 2 * CE["id"])
 
 
 def test_not_weighed(cache):
