@@ -178,7 +178,7 @@ class Building:
             # a dead builder's workers outlive it a little
             if found.get(name) != expected.get(name):
                 raise RefkdError(
-                    f"{self.group / name} changed while the cache was built; "
+                    f"{group / name} changed while the cache was built; "
                     "run `refkd cache` again to resume"
                 )
         folder = cache_folder(self.out, self.plan)

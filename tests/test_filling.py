@@ -19,7 +19,8 @@ from planned import Ask, all_bytes, build, expected, make_plan
 
 from pipeline.costs import read_costs
 from pipeline.filling import fill, is_whole
-from stores.building import BUILDING, cache_folder
+from pipeline.pool import run_units
+from stores.building import BUILDING, Building, cache_folder
 from stores.cache import open_cache
 from stores.errors import RefkdError
 from stores.parts import Part
@@ -408,6 +409,27 @@ def test_damaged_half_built_chunk_is_made_again(whole, tmp_path):
 
     assert all_bytes(build(tmp_path / "out", PLAN, again)) == whole
     assert [lo for name, lo in again.asked() if name == "id"] == [64, 160]
+
+
+@pytest.mark.parametrize(("part", "place"), [(None, "group"), (Part(1, 1), r"whole-\w+")])
+def test_a_chunk_that_changes_before_it_is_sealed(part, place, tmp_path):
+    """A file that is not what was noted is no part of a cache; it is named where it was looked at."""
+    building = Building(tmp_path, PLAN, GPU, part)
+    building.begin()
+    units = building.units(32)
+    for _, chunks in run_units(
+        units, Ask(), building.group, PLAN.layout, note=building.note, workers=1
+    ):
+        for chunk in chunks:
+            building.record(chunk)
+    (building.group / "teachers/id/logits/c/3/0/0").write_bytes(b"other")
+    message = (
+        rf"/{place}/teachers/id/logits/c/3/0/0 changed while the cache was built; run `refkd c"
+    )
+    with pytest.raises(RefkdError, match=message):
+        building.finish()
+
+    assert not cache_folder(tmp_path, PLAN).exists()
 
 
 def test_stray_files_are_left_out(whole, tmp_path):
