@@ -25,8 +25,9 @@ def costs_section(subjects: Sequence[Subject], data: Path) -> str:
     """Return tables of parameters and of stages, and the sum that the cache saved."""
     trained = [subject for subject in subjects if subject.at_hand]
     note = paragraph(
-        "As noted beside each folder while its stage ran: seconds of all sittings, the largest "
-        "process's peak of memory. Of several seeds: mean ± standard deviation.",
+        "As noted beside each folder while its stage ran: seconds of all sittings, but for what a "
+        "killed one had not noted, and the largest process's peak of memory. Of several seeds: mean "
+        "± standard deviation.",
         kind="soft",
     )
     stages = number_table("Stages", "", HEAD, _stage_rows(trained, data))

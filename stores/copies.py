@@ -20,7 +20,6 @@ from typing import Any
 from tqdm import tqdm
 
 from stores.cache import FORMAT, open_cache
-from stores.cachekeys import FORMAT_VERSION
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL, locked, make_way, write_atomic
 from stores.fingerprints import SHORT, file_digest
@@ -58,10 +57,7 @@ def local_cache(place: Path | str) -> Path:
     if sealed.manifest.get("format") != FORMAT:
         found = sealed.manifest.get("format", "something else")
         raise RefkdError(f"{remote.url} holds {found}, not a cache; {OURS}")
-    if (
-        sealed.manifest.get("format_version") == FORMAT_VERSION
-    ):  # another one is refused by its number
-        check_cache_manifest(sealed.manifest, f"{remote.url}/{MANIFEST}")
+    check_cache_manifest(sealed.manifest, f"{remote.url}/{MANIFEST}")
     folder = _copies() / sealed.seal[:SHORT]
     lock = folder.with_suffix(".lock")
     with locked(lock, wait=False) as mine:

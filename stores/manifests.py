@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from stores.cachekeys import FORMAT_VERSION
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL
 
@@ -60,7 +61,13 @@ def parse_manifest(data: bytes, place: str) -> dict[str, Any]:
 
 
 def check_cache_manifest(manifest: Mapping[str, Any], place: str) -> None:
-    """Raise RefkdError unless a manifest tells what that of a cache tells, and lists no weights."""
+    """Raise RefkdError unless a manifest tells what that of a cache tells, and lists no weights.
+
+    Of another version of the format nothing is known: who opens it refuses it by its number.
+    """
+    _check_fields(manifest, {"format_version": int}, place)
+    if manifest["format_version"] != FORMAT_VERSION:
+        return
     _check_fields(manifest, {**OF_CACHE, "files": dict}, place)
     for name in ("id_bytes", "num_rows", "num_clips", "rows_per_chunk"):
         if manifest[name] < 1:

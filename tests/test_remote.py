@@ -9,6 +9,7 @@ import pytest
 from planned import build, make_plan
 from served import in_memory
 
+from stores.cache import open_cache
 from stores.copies import local_cache
 from stores.errors import RefkdError
 from stores.fingerprints import bytes_digest
@@ -138,6 +139,7 @@ FOREIGN = {
         {"files": {"weights": entry()}},
         "lists weights, which has a seal of its own",
     ),
+    "no version": ({"format_version": None}, "tells no format_version"),
     "no key": ({"key": None}, "tells no key"),
     "a number in words": ({"num_rows": "many"}, 'tells "many" as num_rows'),
     "no rows in a chunk": ({"rows_per_chunk": 0}, "says rows_per_chunk 0, expected 1 or more"),
@@ -206,3 +208,13 @@ def test_weights_that_may_not_be_read(status, true, monkeypatch, caplog):
         RefkdError, match=r"refusing/manifest.json cannot be read \(no\); mend that"
     ):
         local_cache(url)
+
+
+def test_another_version_of_the_format(true):
+    """What a later refkd wrote is refused by its number, whatever else its manifest tells."""
+    told = {"format": "refkd-cache", "format_version": 2}
+    url = sealed({"manifest.json": json.dumps(told).encode()}, "odd/later")
+    with pytest.raises(
+        RefkdError, match="has version 2 of the cache format, this refkd reads version 1"
+    ):
+        open_cache(local_cache(url))
