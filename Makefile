@@ -40,7 +40,7 @@ demo: setup ## Run every stage on the built-in data set: one table, and DEMO/rep
 	@$(REFKD) demo $(DEMO) $(DEMO_ARGS)
 
 test: setup ## Run the tests but the slow, the real-data and the GPU ones (under 5 minutes)
-	$(BIN)/python -m pytest -q -m 'not slow and not data and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m 'not slow and not data and not gpu'
 
 test-slow: setup ## Run the slow, the real-data (REFKD_DATA=DIR) and the GPU tests
 	$(BIN)/python -m pytest -q -m 'slow or data or gpu'
