@@ -5,14 +5,22 @@ in the blocks of stage one, the batch read once for both. Row 8: eight ablations
 and stage two counted, against eight with live teachers. The losses are the same bits (tests/test_live.py),
 and how often a teacher was asked about a pair is counted.
 
-With S a student's step on a batch that lies ready and 2F the answers of both teachers to a batch, timed in
-the same turn, no cache can save more than (S + 2F) / S: the figures are shares of that. Everything runs
-on one core and one thread, so that nobody's work hides behind another's.
+The figures are shares of (S + 2F) / S, which no cache can exceed, timed in the same turn:
+- S: a student's step on a batch that lies ready: losses, gradients, clipping, optimiser. A run from the
+  cache takes these steps and prepares batches as well, so it takes at least S.
+- S + 2F: the same steps on the same batch, while for each one the thread that prepares batches asks both
+  teachers: it gathers their inputs, asks them, keeps the answers, and makes the weights that stage two would
+  have made (cross-entropies and eq. 3-4). On one core these steps are slower than S, as the teachers take
+  turns with them and drive their data out of the caches of the processor; a live run pays for that too.
+Both runs prepare the student's own batches and write a checkpoint, which neither part holds: that brings
+their ratio nearer to 1, never above the limit. Teachers are loaded outside the clock, the cache is opened
+inside it. Everything runs on one core and one thread, so that nobody's work hides behind another's.
 """
 
+import itertools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
@@ -30,6 +38,7 @@ from pipeline.costs import read_costs
 from pipeline.weigh import weigh
 from stores.cache import open_cache
 from stores.dataset import DataSet, open_dataset
+from student.batches import prefetch
 from student.distillation import Distillation
 from student.forward import intra_op_threads
 from student.optimiser import AdamW
@@ -37,6 +46,10 @@ from student.recipe import Recipe
 from student.training import train
 
 REACH = 0.97
+LIMIT = (
+    "both runs prepare the student's own batches and write a checkpoint, which neither S nor S + 2F holds, "
+    "and a run from the cache opens it; more than 1 is noise"
+)
 BATCH = 32
 SIZES = {
     "full": {
@@ -106,10 +119,13 @@ class World:
         return time.perf_counter() - began
 
     def parts(self, recipe: Recipe) -> tuple[Callable[[], float], Callable[[], float]]:
-        """Return what times S and what times 2F, each the mean over as many as an epoch has."""
+        """Return what times S and what times S + 2F, each the mean over as many as an epoch has."""
         task, live = live_distillation(self.data, recipe, self.teachers)
-        batch = next(iter(task.batches(0)))
-        return Steps(task, batch).seconds, lambda: asking_seconds(live, task)
+        steps = Steps(task, next(iter(task.batches(0))))
+        return (
+            lambda: steps.seconds(itertools.repeat(None, task.num_batches)),
+            lambda: steps.seconds(prefetch(askings(live, task))),
+        )
 
 
 class Steps:
@@ -119,11 +135,12 @@ class Steps:
         self.task, self.batch = task, batch
         self.optimiser = AdamW(task.network.parameters(), lr=1e-3, weight_decay=0.0)
 
-    def seconds(self) -> float:
+    def seconds(self, beside: Iterable[None]) -> float:
+        """Return the seconds of a step, one for each item of what is to happen beside the steps."""
         network, recipe = self.task.network.train(), self.task.recipe
         began = time.perf_counter()
         with intra_op_threads(1):
-            for _ in range(self.task.num_batches):
+            for _ in beside:
                 terms = self.task.losses(self.batch, recipe.epochs - 1)  # after the warm-up
                 self.optimiser.zero_grad()
                 torch.stack(list(terms.values())).sum().backward()
@@ -132,19 +149,19 @@ class Steps:
         return (time.perf_counter() - began) / self.task.num_batches
 
 
-def asking_seconds(live: LiveTeachers, task: Distillation) -> float:
-    """Return the seconds that both teachers take to answer a batch, the mean over an epoch."""
-    began = time.perf_counter()
+def askings(live: LiveTeachers, task: Distillation) -> Iterator[None]:
+    """Ask both teachers about each batch of an epoch, and weigh what they say, as a live run does."""
     for index_n in task.order(BATCH, seed=0, epoch=0):
         live.rows(index_n)
-    return (time.perf_counter() - began) / task.num_batches
+        task.weights_NKB[index_n]
+        yield
 
 
 def one_epoch(world: World, size: dict[str, int]) -> Figure:
     """Return the figure of row 7."""
     recipe = replace(world.recipe, epochs=1, warmup=0.0)  # what a step costs after the warm-up
     opened = open_cache(world.caches())
-    step, answers = world.parts(recipe)
+    step, asked = world.parts(recipe)
 
     def live() -> float:
         task, teachers = live_distillation(world.data, recipe, world.teachers)
@@ -157,12 +174,12 @@ def one_epoch(world: World, size: dict[str, int]) -> Figure:
             "cached": lambda: world.train(cached_distillation(world.data, recipe, opened), recipe),
             "live": live,
             "step": step,
-            "answers": answers,
+            "asked": asked,
         }
     )
-    turns = list(zip(*(seconds[n] for n in ("cached", "live", "step", "answers")), strict=True))
+    turns = list(zip(*(seconds[n] for n in ("cached", "live", "step", "asked")), strict=True))
     saved = [live_s / cached_s for cached_s, live_s, _, _ in turns]
-    limits = [(step_s + both_s) / step_s for _, _, step_s, both_s in turns]
+    limits = [asked_s / step_s for _, _, step_s, asked_s in turns]
     shares = [ratio / limit for ratio, limit in zip(saved, limits, strict=True)]
     return Figure(
         "7",
@@ -171,12 +188,13 @@ def one_epoch(world: World, size: dict[str, int]) -> Figure:
         REACH,
         "at least",
         spread=(min(shares), max(shares)),
+        limit="" if median(shares) >= REACH else LIMIT,
         details={
             **size,
             "live over cached": median(saved),
             "(S + 2F) / S": median(limits),
             "S seconds": median(seconds["step"]),
-            "F seconds": median(seconds["answers"]) / 2,
+            "2F seconds, beside S": median(asked_s - step_s for _, _, step_s, asked_s in turns),
         },
     )
 
@@ -202,24 +220,22 @@ def many_students(world: World, size: dict[str, int]) -> Figure:
 
     def from_teachers(recipe: Recipe) -> None:
         nonlocal asked_live
-        began = time.perf_counter()
         task, teachers = live_distillation(world.data, recipe, world.teachers)
-        world.train(task, recipe)
-        live_s.append(time.perf_counter() - began)
+        live_s.append(world.train(task, recipe))
         asked_live += teachers.asked
 
     shuffle = random.Random(0).shuffle
     for changes in ABLATIONS.values():
         recipe = replace(world.recipe, **changes)
-        step, answers = world.parts(recipe)
+        step, asked = world.parts(recipe)
         turns = [from_cache, from_teachers]
         shuffle(turns)
-        halves = []  # S and 2F are timed on both sides of what they are compared with
+        halves = []  # S and S + 2F are timed on both sides of what they are compared with
         for turn in turns:
-            halves.append((step(), answers()))
+            halves.append((step(), asked()))
             turn(recipe)
-        step_s, both_s = (mean(part) for part in zip(*halves, strict=True))
-        limits.append((step_s + both_s) / step_s)
+        step_s, asked_s = (mean(part) for part in zip(*halves, strict=True))
+        limits.append(asked_s / step_s)
 
     assert asked_by_stage_one == 2 * size["pairs"], "one pass of each teacher over the pairs"
     assert asked_live == len(ABLATIONS) * EPOCHS * asked_by_stage_one
@@ -234,6 +250,7 @@ def many_students(world: World, size: dict[str, int]) -> Figure:
         REACH,
         "at least",
         spread=(min(shares), max(shares)),
+        limit="" if total / mean(limits) >= REACH else LIMIT,
         details={
             **size,
             "epochs": EPOCHS,
