@@ -26,12 +26,13 @@ from stores.building import (
     cache_folder,
     remove_building,
 )
-from stores.cache import BUILDING, damaged_files, read_cache
+from stores.cache import damaged_files, read_cache
 from stores.cachechecks import check_plan
 from stores.cachekeys import CachePlan
 from stores.errors import NotAsRecorded, RefkdError
 from stores.files import locked, sync
 from stores.journal import Environment
+from stores.locknames import building_lock_file
 from stores.parts import Part
 from stores.repair import explain_difference, restore_files
 from stores.units import Chunk, Forward
@@ -167,7 +168,7 @@ def repair(
     Raises RefkdError, naming what differs, if a file would not become what is recorded; what could
     be put back before then is.
     """
-    with locked(folder.absolute().parent / BUILDING / f"{folder.absolute().name}.lock"):
+    with locked(building_lock_file(folder)):
         return _restore(folder, plan, open_forward, environment, block_rows=block_rows, workers=1)
 
 
