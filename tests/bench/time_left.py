@@ -84,30 +84,30 @@ def watch(data: Path, out: Path, teachers: list[Path], *, workers: int) -> list[
     """Run `refkd cache` and return what it said of the time left, with what was left in truth."""
     named = [word for path in teachers for word in ("--teacher", f"{path.name}={path}")]
     command = [sys.executable, "-c", PROGRAM, "cache", data, out, *named, "--workers", workers]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [str(word) for word in [*command, "--device", "cpu"]],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
-    )
-    assert process.stderr is not None
-    ends: list[float] = []  # when the folder is told, whatever the interpreter does after that
-    told = threading.Thread(target=lambda: (process.stdout.readline(), ends.append(now_s())))
-    told.start()
-    shown: list[tuple[float, float, float, float]] = []
-    rest = b""
-    while data_read := os.read(process.stderr.fileno(), 65536):
-        now = now_s()
-        *lines, rest = re.split(rb"[\r\n]", rest + data_read)
-        for line in (*lines, rest):
-            said = SHOWN.search(line)
-            if said is not None:
-                done, total, low, high = said.groups()
-                entry = (int(done) / int(total), seconds(low), seconds(high), now)
-                if not shown or entry[:3] != shown[-1][:3]:
-                    shown.append(entry)
-    assert process.wait() == 0, rest
-    told.join()
+    ) as process:
+        assert process.stderr is not None
+        ends: list[float] = []  # when the folder is told, whatever the interpreter does after that
+        told = threading.Thread(target=lambda: (process.stdout.readline(), ends.append(now_s())))
+        told.start()
+        shown: list[tuple[float, float, float, float]] = []
+        rest = b""
+        while data_read := os.read(process.stderr.fileno(), 65536):
+            now = now_s()
+            *lines, rest = re.split(rb"[\r\n]", rest + data_read)
+            for line in (*lines, rest):
+                said = SHOWN.search(line)
+                if said is not None:
+                    done, total, low, high = said.groups()
+                    entry = (int(done) / int(total), seconds(low), seconds(high), now)
+                    if not shown or entry[:3] != shown[-1][:3]:
+                        shown.append(entry)
+        told.join()
+    assert process.returncode == 0, rest
     assert shown, "no range was shown"
     return [Observation(share, low, high, ends[0] - at) for share, low, high, at in shown]
 
