@@ -43,8 +43,7 @@ test: setup ## Run the tests but the slow, the real-data and the GPU ones (under
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m 'not slow and not data and not gpu'
 
 test-slow: setup ## Run the slow, the real-data (REFKD_DATA=DIR) and the GPU tests
-	@$(BIN)/python -m pip install -q -c constraints.txt --group bench
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m 'slow or data or gpu'
+	@$(BIN)/python -m pip install -q -c constraints.txt --group bench && OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m 'slow or data or gpu'
 
 check: lint types test ## Lint, types and tests: what CI runs
 

@@ -156,3 +156,17 @@ def test_makefile_recipes_are_one_line():
         counts[name] = len(recipe.splitlines())
 
     assert max(counts.values()) == 1
+
+
+def test_the_page_of_promises_names_tests_that_are_there():
+    """Nine promises, each with a test file of ours, and as many attacks as it says."""
+    page = (ROOT / "docs" / "trust.md").read_text()
+    rows = re.findall(r"^\| (\d) \| .+ \| (.+) \|$", page, flags=re.MULTILINE)
+    attacks = (ROOT / "tests" / "test_false_reuse.py").read_text().count("\n    Attack(")
+
+    assert [number for number, _ in rows] == list("123456789")
+    for _, named in rows:
+        files = re.findall(r"test_\w+\.py", named)
+        assert files
+        assert all((ROOT / "tests" / file).is_file() for file in files), named
+    assert f"{attacks} changes" in rows[0][1]
