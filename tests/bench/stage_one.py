@@ -36,6 +36,11 @@ SIZES = {
     "smoke": {"train": 64, "clips": 16, "hidden": 16},
 }
 REACH = 1.05
+LIMIT = (
+    "what is no forward pass - digests of data and chunks, loading the teachers, waiting for the disk at the "
+    "end - takes a few tenths of a second of a short run, and without a second core nothing hides it; its share "
+    "falls with the number of pairs"
+)
 
 
 def measure(folder: Path, scale: Scale) -> list[Figure]:
@@ -71,7 +76,16 @@ def figure(
         "stage seconds": float(np.median(seconds[f"stage{where}"])),
         "bare seconds": float(np.median(seconds[f"bare{where}"])),
     }
-    return Figure("5", claim, value, REACH, "at most", spread=spread, details={**details, **told})
+    return Figure(
+        "5",
+        claim,
+        value,
+        REACH,
+        "at most",
+        spread=spread,
+        details={**details, **told},
+        limit="" if value <= REACH else LIMIT,
+    )
 
 
 class Bare:
