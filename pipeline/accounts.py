@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.costs import read_costs
+from pipeline.costs import notes_of, read_costs
 from pipeline.page import Cell, mean_cell, number_table, paragraph, section, several
 from pipeline.provenance import cache_of
 from pipeline.subjects import Subject
@@ -67,7 +67,7 @@ def _stage_rows(subjects: Sequence[Subject], data: Path) -> dict[str, list[Cell]
     notes = [(f" {cache.name}", read_costs(cache)) for cache in caches]
     for where, costs in notes if len(caches) > 1 else [("", dict(*(n for _, n in notes)))]:
         for stage, name in STAGES.items():
-            parts = _parts(costs, stage)
+            parts = notes_of(costs, stage)
             for key in parts or [stage]:
                 rows[name + key.removeprefix(stage) + where] = _cells([costs[key]] if parts else [])
     for subject in subjects:
@@ -75,11 +75,6 @@ def _stage_rows(subjects: Sequence[Subject], data: Path) -> dict[str, list[Cell]
             named = several(subject.name, len(subject.at_hand))
             rows[f"distill (stage three): {named}"] = _cells(_noted(subject, "distill"))
     return rows
-
-
-def _parts(costs: Mapping[str, Cost], stage: str) -> list[str]:
-    """Return under what keys a stage is noted: its own, and one for each part of several machines."""
-    return [key for key in costs if key == stage or key.startswith(f"{stage} part ")]
 
 
 def _noted(subject: Subject, stage: str) -> list[Cost]:
@@ -129,7 +124,7 @@ def saving(subjects: Sequence[Subject]) -> str:
                 continue
             noted = found[cache] = found.get(cache) or _noted_of_cache(cache)
             built = [cost for costs in noted.values() for cost in _stage_one(costs).values()]
-            rows = sum(cost["rows"] for cost in built)
+            rows = sum(map(_asked, noted.values()))
             if not rows:
                 continue
             taught = read_costs(one.folder)["distill"]
@@ -178,7 +173,7 @@ def _uncounted(used: Mapping[Path, Costs]) -> str:
 
 def _asked(costs: Costs) -> int:
     """Return how many answers stage one asked for, as noted."""
-    return sum(costs[key]["rows"] for key in _parts(costs, "cache"))
+    return sum(costs[key]["rows"] for key in notes_of(costs, "cache"))
 
 
 def _keys(cache: Cache) -> set[str]:
@@ -194,4 +189,4 @@ def _opened(cache: Path) -> Cache | None:
 
 
 def _stage_one(costs: Costs) -> Costs:
-    return {key: costs[key] for key in _parts(costs, "cache")}
+    return {key: costs[key] for key in notes_of(costs, "cache")}

@@ -13,7 +13,7 @@ from stores.cache import BUILDING, Cache, read_cache
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL
 from stores.fingerprints import SHORT
-from stores.weights import CURRENT
+from stores.placing import CURRENT
 
 log = logging.getLogger("refkd")
 UNITS = (("days", 86_400), ("hours", 3600), ("minutes", 60), ("seconds", 1))

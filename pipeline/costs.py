@@ -50,7 +50,7 @@ def measured(
 
     try:
         yield told
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: what was done until then is kept
         if goes_on is not None:
             with suppress(OSError):  # the disk may be full, and that is told
                 note()
@@ -72,11 +72,19 @@ def read_costs(folder: Path) -> dict[str, dict[str, Any]]:
         record = dict(value)
         stage, goes_on = record.pop("stage"), record.pop("goes_on")
         if not goes_on:  # then nothing is left of what parts of it did, either
-            old = [key for key in costs if key == stage or key.startswith(f"{stage} part ")]
-            for key in old:
+            for key in notes_of(costs, stage):
                 del costs[key]
         costs[stage] = _together(costs[stage], record) if stage in costs else record
     return costs
+
+
+def notes_of(costs: Mapping[str, Any], stage: str) -> list[str]:
+    """Return under what keys a stage is noted: its own, and one for each part of several machines.
+
+    >>> notes_of({"cache": {}, "cache part 1/2": {}, "weigh": {}}, "cache")
+    ['cache', 'cache part 1/2']
+    """
+    return [key for key in costs if key == stage or key.startswith(f"{stage} part ")]
 
 
 def _together(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.fingerprints import SHORT, digest
 from stores.models import is_finished, read_facts
-from stores.weights import CURRENT
+from stores.placing import CURRENT
 from student.recipe import Recipe, backbone_version, recipe_json
 from student.views import VERSION
 

@@ -125,7 +125,7 @@ def _build(building: Building, open_forward: OpenForward, *, block_rows: int, wo
     ):
         for unit, chunks in run_units(
             units,
-            Told(open_forward),
+            Questions(open_forward),
             group,
             layout,
             note=building.note,
@@ -169,6 +169,7 @@ def repair(
     be put back before then is.
     """
     with locked(building_lock_file(folder)):
+        check_plan(read_cache(folder), plan)
         return _restore(folder, plan, open_forward, environment, block_rows=block_rows, workers=1)
 
 
@@ -182,11 +183,10 @@ def _restore(
     workers: int,
 ) -> int:
     cache = read_cache(folder)
-    check_plan(cache, plan)
     damaged = damaged_files(cache)
     try:
         units = restore_files(cache, plan, damaged, block_rows=block_rows)
-        asked = Told(open_forward)
+        asked = Questions(open_forward)
         for _ in run_units(units, asked, folder, plan.layout, note=_forget, workers=workers):
             pass
     except NotAsRecorded as error:
@@ -196,7 +196,7 @@ def _restore(
 
 
 @dataclass(frozen=True)
-class Told:
+class Questions:
     """What is asked, in any process, so that its errors do not pass for errors of writing."""
 
     open_forward: OpenForward

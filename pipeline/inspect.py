@@ -24,8 +24,9 @@ from stores.errors import RefkdError
 from stores.files import MANIFEST, read_seal
 from stores.fingerprints import SHORT, file_digest
 from stores.models import FORMAT as MODEL
-from stores.weights import CURRENT, open_weights
+from stores.placing import CURRENT
 from stores.weights import FORMAT as WEIGHTS
+from stores.weights import open_weights
 
 log = logging.getLogger("refkd")
 LAYERS = ("stores", "student", "pipeline", "cli")

@@ -11,7 +11,7 @@ from student.recipe import TEACHER_KNOBS, Recipe, recipe_json
 
 Changes = dict[str, Any]
 BIASES = {"all": ("id", "ood"), "none": (), "id": ("id",), "ood": ("ood",), "twins": ("id", "id")}
-SIZES = {*TEACHER_KNOBS} - {"seed"}
+SIZES = tuple(name for name in TEACHER_KNOBS if name != "seed")
 OWN_WORDS = "RefKD"  # of a recipe that no table has
 
 
@@ -46,7 +46,7 @@ class Taught:
     @property
     def sizes(self) -> dict[str, Any]:
         """What the recipe says of the network and its training, whatever the method."""
-        return {name: self.recipe[name] for name in TEACHER_KNOBS if name in SIZES}
+        return {name: self.recipe[name] for name in SIZES}
 
 
 def name_students(students: Sequence[Taught]) -> list[str]:
@@ -157,7 +157,7 @@ def _rows() -> list[tuple[tuple[str, ...], TableRow]]:
     for table in TABLES.values():
         for row in table.rows:
             if isinstance(row, Student):
-                told = default.keys() - {"teachers"} - (SIZES if table is not named else set())
+                told = default.keys() - {"teachers"} - ({*SIZES} if table is not named else set())
                 changes = {k: v for k, v in row.changes.items() if k in told and v != default[k]}
                 found.append((BIASES[row.taught_by], TableRow(row.name, len(found), changes)))
     return found

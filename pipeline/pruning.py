@@ -16,12 +16,10 @@ from pipeline.caches import Lying, find_lying, freed_bytes, is_unfinished, name_
 from pipeline.uses import Uses, find_uses
 from stores.cache import BUILDING
 from stores.errors import RefkdError
-from stores.files import locked, sync
+from stores.files import doomed_name, locked, sync, undoomed
 from stores.locknames import (
     building_lock_file,
-    doomed_name,
     lock_inside,
-    undoomed,
     weighing_lock_file,
 )
 

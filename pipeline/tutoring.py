@@ -160,7 +160,8 @@ def cached_views(
 def introspected(weights: Weights | None, recipe: Recipe, found: slice, *, view: int = 0) -> Tensor:
     """Return the introspective weights of the recipe's teachers, [N, K, B] (eq. 1-4).
 
-    Without teachers there is nothing to weigh, and no need for weights. Those of a view are read from the teachers' answers to it, data set means included.
+    Without teachers there is nothing to weigh, and no need for weights. Those of a view are read from
+    the teachers' answers to it, data set means included.
     """
     if weights is None:
         return torch.zeros(found.stop - found.start, 0, 2)

@@ -24,8 +24,9 @@ from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL, locked, make_way, write_atomic
 from stores.fingerprints import SHORT, file_digest
 from stores.manifests import OURS, check_cache_manifest, check_weights_manifest
+from stores.placing import CURRENT
 from stores.remote import AGAIN, Remote, Sealed, open_remote
-from stores.weights import CURRENT, open_weights
+from stores.weights import is_weighed
 
 log = logging.getLogger("refkd")
 AT_ONCE = 16  # files under way
@@ -41,8 +42,7 @@ def local_cache(place: Path | str) -> Path:
 
     A URL may end in `#` and the first 16 or more characters of the seal that the cache must have;
     of such a copy the weights stay what they are, too. Only what the copy lacks, or holds damaged,
-    is fetched. Raises RefkdError if the cache cannot
-    be read or is not what its seal says.
+    is fetched. Raises RefkdError if the cache cannot be read or is not what its seal says.
     """
     if isinstance(place, Path) or not is_url(place):
         return Path(place)
@@ -84,7 +84,7 @@ def _fetch(remote: Remote, sealed: Sealed, folder: Path, *, pinned: bool) -> Non
     for left in folder.rglob(".*.tmp"):  # by a killed process
         left.unlink()
     _fetch_sealed(remote, "", sealed, folder)
-    if pinned and _is_weighed(folder):
+    if pinned and is_weighed(open_cache(folder)):
         return
     current = _current(remote)
     while current is not None:
@@ -97,15 +97,6 @@ def _fetch(remote: Remote, sealed: Sealed, folder: Path, *, pinned: bool) -> Non
             current = now  # weighed anew meanwhile
         else:
             return
-
-
-def _is_weighed(folder: Path) -> bool:
-    """Return whether a copy holds weights, and every byte of them is intact."""
-    try:
-        open_weights(open_cache(folder))
-    except RefkdError:
-        return False
-    return True
 
 
 def _current(remote: Remote) -> bytes | None:

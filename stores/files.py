@@ -18,6 +18,7 @@ from stores.fingerprints import bytes_digest, canonical_json, file_digest
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+DOOMED = ".doomed"  # ends the names of folders that are being taken apart
 SYNCING = 8  # files pushed to the disk at once: it takes many in one go, 15 times as fast
 
 
@@ -161,15 +162,30 @@ def publish(built: Path, final: Path) -> None:
 def remove_folder(path: Path) -> None:
     """Delete a folder of ours if it is there, renaming it first so that nobody sees half of it.
 
-    What lies there in place of a folder goes the same way.
+    What lies there in place of a folder goes too.
     """
-    if os.path.lexists(path):
-        doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex}.doomed")
-        path.replace(doomed)
-        if doomed.is_dir() and not doomed.is_symlink():
-            shutil.rmtree(doomed)
-        else:
-            doomed.unlink()
+    if path.is_dir() and not path.is_symlink():
+        if undoomed(path.name) == path.name:
+            path = path.replace(path.with_name(doomed_name(path.name)))
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def doomed_name(name: str) -> str:
+    """Return a new name for a folder that is to be taken apart."""
+    return f".{undoomed(name)}.{uuid.uuid4().hex}{DOOMED}"
+
+
+def undoomed(name: str) -> str:
+    """Return the name that a folder had before it was doomed.
+
+    >>> undoomed(doomed_name("v1.2")), undoomed("v1.2")
+    ('v1.2', 'v1.2')
+    """
+    while name.startswith(".") and name.endswith(DOOMED):
+        name = name[1:].removesuffix(DOOMED).rpartition(".")[0]
+    return name
 
 
 def make_way(folder: Path, name: str) -> Path:

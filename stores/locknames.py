@@ -6,12 +6,10 @@
 A name may hold dots: nothing here takes one apart at them.
 """
 
-import uuid
 from pathlib import Path
 
 from stores.cache import BUILDING
-
-DOOMED = ".doomed"  # ends the names of folders that are being taken apart
+from stores.files import undoomed
 
 
 def weighing_folder(cache: Path) -> Path:
@@ -34,19 +32,3 @@ def weighing_lock_file(cache: Path) -> Path:
 def lock_inside(unfinished: Path) -> Path:
     """Return the lock of whoever works on a folder in `.building`, also of one that is doomed."""
     return unfinished.absolute().with_name(f"{undoomed(unfinished.name)}.lock")
-
-
-def doomed_name(name: str) -> str:
-    """Return a new name for a folder that is to be taken apart."""
-    return f".{undoomed(name)}.{uuid.uuid4().hex}{DOOMED}"
-
-
-def undoomed(name: str) -> str:
-    """Return the name that a folder had before it was doomed.
-
-    >>> undoomed(doomed_name("v1.2")), undoomed("v1.2")
-    ('v1.2', 'v1.2')
-    """
-    while name.startswith(".") and name.endswith(DOOMED):
-        name = name[1:].removesuffix(DOOMED).rpartition(".")[0]
-    return name

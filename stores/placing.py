@@ -5,7 +5,6 @@ left is removed by the next one, under the lock.
 """
 
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +17,11 @@ from stores.files import (
     read_seal,
     read_sealed,
     remove_folder,
+    undoomed,
     write_atomic,
 )
 from stores.fingerprints import SHORT
-from stores.locknames import undoomed, weighing_folder, weighing_lock_file
+from stores.locknames import weighing_folder, weighing_lock_file
 
 log = logging.getLogger("refkd")
 CURRENT = "current"
@@ -56,7 +56,7 @@ def put_in_place(built: Path, cache: Path, seal: str) -> None:
         publish(built, final)
     write_atomic(final.with_name(CURRENT), f"{seal}\n".encode())
     for left in _left_inside(cache):
-        _remove(left)
+        remove_folder(left)
 
 
 def tidy(cache: Path) -> None:
@@ -66,7 +66,7 @@ def tidy(cache: Path) -> None:
     try:
         with locked(weighing_lock_file(cache), wait=False) as mine:
             for left in [*_left_inside(cache), *_left_beside(cache)] if mine else []:
-                _remove(left)
+                remove_folder(left)
     except OSError as error:  # of a disk that is only read; the weights are whole all the same
         log.warning("%s: what a killed weighing left stays there (%s)", cache, error.strerror)
 
@@ -75,7 +75,7 @@ def tidy(cache: Path) -> None:
 def _growing(cache: Path) -> Iterator[Path]:
     """Yield the empty folder; the caller holds the lock."""
     for left in _left_beside(cache):
-        _remove(left)
+        remove_folder(left)
     folder = weighing_folder(cache)
     folder.mkdir()
     try:
@@ -108,13 +108,3 @@ def _left_beside(cache: Path) -> list[Path]:
     if not folder.parent.is_dir():
         return []
     return [path for path in sorted(folder.parent.iterdir()) if undoomed(path.name) == folder.name]
-
-
-def _remove(path: Path) -> None:
-    """Remove a file, or a folder, in one step unless it is doomed already."""
-    if path.is_symlink() or not path.is_dir():
-        path.unlink()
-    elif undoomed(path.name) != path.name:
-        shutil.rmtree(path)
-    else:
-        remove_folder(path)

@@ -36,8 +36,7 @@ from stores.files import (
 )
 from stores.fingerprints import SHORT, bytes_digest
 from stores.labels import Labels
-from stores.placing import CURRENT as CURRENT
-from stores.placing import new_weights, put_in_place
+from stores.placing import CURRENT, new_weights, put_in_place
 from stores.rowarrays import MANY_SAMPLES, RowArray, array_files
 
 log = logging.getLogger("refkd")

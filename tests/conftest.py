@@ -1,6 +1,8 @@
 """A small data set that a small network learns in seconds, made once for all tests."""
 
 import os
+import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,3 +229,12 @@ def random_inputs(shape, clips, words, *, seed=0):
         chars_NLC * words_NL[..., None],
         words_NL,
     )
+
+
+@pytest.fixture
+def quick_path():
+    """A folder in memory where there is such a thing: waiting for the disk is not what is tested."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    yield folder
+    shutil.rmtree(folder)

@@ -18,8 +18,8 @@ from pipeline.uses import find_uses
 from stores.building import BUILDING
 from stores.cache import open_cache
 from stores.errors import RefkdError
-from stores.files import locked, seal_folder
-from stores.locknames import building_lock_file, doomed_name
+from stores.files import doomed_name, locked, seal_folder
+from stores.locknames import building_lock_file
 from stores.models import FORMAT as MODEL
 from stores.placing import new_weights
 

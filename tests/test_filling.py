@@ -5,11 +5,9 @@ import json
 import logging
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -33,15 +31,6 @@ HERE = Path(__file__).parent
 def whole(tmp_path_factory):
     """The bytes of the cache, built in one go."""
     return all_bytes(build(tmp_path_factory.mktemp("whole"), PLAN))
-
-
-@pytest.fixture
-def quick_path():
-    """A folder in memory where there is such a thing: waiting for the disk is not what is tested."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def run_program(name, *args):
