@@ -110,6 +110,12 @@ device_option: Decorator = click.option(
     show_default=True,
     help="Where to compute; auto takes a GPU if there is one.",
 )
+compile_option: Decorator = click.option(
+    "--compile",
+    "compiled",
+    is_flag=True,
+    help="Compile the networks first, which takes minutes: for a GPU, on a CPU it does not pay.",
+)
 threads_option: Decorator = click.option(
     "--threads",
     type=click.IntRange(min=1),

@@ -7,6 +7,7 @@ import click
 from cli.options import (
     CACHE,
     PATH,
+    compile_option,
     device_option,
     json_option,
     named,
@@ -25,6 +26,7 @@ from student.recipe import Recipe
 @recipe_options()
 @device_option
 @threads_option
+@compile_option
 @json_option
 def distill(
     data: Path,
@@ -34,6 +36,7 @@ def distill(
     recipe: Recipe,
     device: str,
     threads: int | None,
+    compiled: bool,
     as_json: bool,
 ) -> None:
     """Train a student from a cache.
@@ -42,7 +45,7 @@ def distill(
     """
     from pipeline.distill import distill as stage
 
-    folder = stage(data, cache, runs, recipe, device=device, threads=threads)
+    folder = stage(data, cache, runs, recipe, device=device, threads=threads, compiled=compiled)
     show({"run": str(folder)}, str(folder), as_json=as_json)
 
 
@@ -92,6 +95,7 @@ def distill(
 )
 @recipe_options()
 @device_option
+@compile_option
 @json_option
 def ablate(
     data: Path,
@@ -106,6 +110,7 @@ def ablate(
     results: Path | None,
     recipe: Recipe,
     device: str,
+    compiled: bool,
     as_json: bool,
 ) -> None:
     """Train and compare every row of a table.
@@ -129,6 +134,7 @@ def ablate(
         results=results,
         rows=rows,
         device=device,
+        compiled=compiled,
     )
     show(result, ablation_table(result), as_json=as_json)
 

@@ -8,6 +8,7 @@ import click
 from cli.options import (
     CACHE,
     PATH,
+    compile_option,
     device_option,
     json_option,
     named,
@@ -57,6 +58,7 @@ from student.recipe import TEACHER_KNOBS, Recipe
 @recipe_options(*TEACHER_KNOBS, "select")
 @device_option
 @threads_option
+@compile_option
 @json_option
 def teach(
     data: Path,
@@ -70,6 +72,7 @@ def teach(
     recipe: Recipe,
     device: str,
     threads: int | None,
+    compiled: bool,
     as_json: bool,
 ) -> None:
     """Train a teacher on a data set, into the folder OUT."""
@@ -86,6 +89,7 @@ def teach(
         recipe=recipe,
         device=device,
         threads=threads,
+        compiled=compiled,
     )
     show({"teacher": str(folder)}, str(folder), as_json=as_json)
 
@@ -150,6 +154,7 @@ def teach(
     help="Only say what is at hand, what is stale and why, and how many bytes at most it takes.",
 )
 @device_option
+@compile_option
 @json_option
 def cache(
     data: Path,
@@ -165,6 +170,7 @@ def cache(
     part: str | None,
     plan: bool,
     device: str,
+    compiled: bool,
     as_json: bool,
 ) -> None:
     """Write down what teachers say about a data set.
@@ -183,6 +189,7 @@ def cache(
         "precision": precision,
         "views": views,
         "device": device,
+        "compiled": compiled,
     }
     if plan:
         found = plan_stage(data, out, **how)
@@ -222,6 +229,7 @@ def weigh(cache: Path, *, scheduler: str | None, as_json: bool) -> None:
     help="First make damaged files again; only the very bytes recorded replace one.",
 )
 @device_option
+@compile_option
 @json_option
 def verify(
     cache: Path,
@@ -230,11 +238,13 @@ def verify(
     teacher: dict[str, Path],
     repair: bool,
     device: str,
+    compiled: bool,
     as_json: bool,
 ) -> None:
     """Ask the teachers again and compare with a cache."""
     from pipeline.listing import listing
     from pipeline.verify import verify as stage
 
-    result = stage(cache, data, teachers=teacher, repair=repair, device=device)
+    how: dict[str, Any] = {"repair": repair, "device": device, "compiled": compiled}
+    result = stage(cache, data, teachers=teacher, **how)
     show(result, listing(result), as_json=as_json)

@@ -39,6 +39,7 @@ def ablate(
     results: Path | None = None,
     rows: Sequence[str] = (),
     device: str = "auto",
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Train what a table still lacks, `jobs` students at once, and return its rows in numbers.
 
@@ -58,7 +59,7 @@ def ablate(
     planned = _answerable(planner.rows(chosen, groups), Results(folder))
     todo = _missing(planned, Results(folder))
     if todo:
-        _do(todo, Judge(data, runs, folder, device), at_once=jobs)
+        _do(todo, Judge(data, runs, folder, device, compiled), at_once=jobs)
     kept = Results(folder)
     return {
         "table": table,

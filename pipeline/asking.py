@@ -41,6 +41,7 @@ class Asking:
     device: str
     precision: str
     views: Views | None = None
+    compiled: bool = False
 
     def open(self) -> Forward:
         """Return the function that asks them; each network is loaded when it is first asked.
@@ -51,6 +52,7 @@ class Asking:
 
         Raises RefkdError if the data or a teacher is not what it was when the work was planned.
         """
+        from student.compiling import compile_network
         from student.forward import block_logits, network_reader
         from student.model import load_model
 
@@ -66,6 +68,8 @@ class Asking:
             if (teacher, fold) not in networks:
                 model = load_model(self.teachers[teacher], device=self.device, fold=fold)
                 _check_seal(self.teachers[teacher], model.seal, self.seals[teacher])
+                if self.compiled:
+                    compile_network(model.network, self.device)
                 networks[teacher, fold] = model.network
             return networks[teacher, fold]
 

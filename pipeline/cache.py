@@ -32,6 +32,7 @@ def cache(
     workers: int = 1,
     part: str | None = None,
     device: str = "auto",
+    compiled: bool = False,
 ) -> Path:
     """Return the cache folder of these teachers and splits, named in `out` by its key.
 
@@ -65,8 +66,9 @@ def cache(
         device=device,
         precision=precision,
         views=planned.samples.views,
+        compiled=compiled,
     )
-    here, rows = environment(device), block_rows(device)
+    here, rows = environment(device, compiled=compiled), block_rows(device)
     return fill(out, planned, asking.open, here, block_rows=rows, workers=workers, part=share)
 
 
@@ -81,13 +83,14 @@ def plan(
     precision: str = "float32",
     views: int = 0,
     device: str = "auto",
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Return what `cache` would find, ask for and write, before anything runs: see `foresee`."""
 
     def here() -> Environment:
         from student.forward import environment, resolve_device
 
-        return environment(resolve_device(device))
+        return environment(resolve_device(device), compiled=compiled)
 
     dataset, facts = open_dataset(data), read_teachers(teachers)
     planned = _plan(

@@ -66,7 +66,7 @@ class Teaching:
         recipe = self.recipe
         rng = generator(recipe.seed, "moved moments", epoch)
         for index_N in epoch_order(self.num_rows, recipe.batch, seed=recipe.seed, epoch=epoch):
-            inputs = self.gatherer.inputs(index_N, trim=True)
+            inputs = self.gatherer.inputs(index_N, trim=not self.network.compiled)
             gt_N2 = self.gatherer.gt(index_N).to(self.device)
             moved = self._moved(index_N, rng) if self.debias else None
             yield TeacherBatch(inputs, gt_N2, moved)
@@ -77,7 +77,7 @@ class Teaching:
         """Return the batch with every moment moved to a uniform place, and the moved labels."""
         views = self.mover.views(index_N, lambda _, choices: int(rng.integers(choices)))
         features_NTD = torch.from_numpy(views.features_NTD)
-        inputs = self.gatherer.inputs_of(index_N, features_NTD, trim=True)
+        inputs = self.gatherer.inputs_of(index_N, features_NTD, trim=not self.network.compiled)
         return inputs, torch.from_numpy(views.gt_N2).to(self.device)
 
     def losses(self, batch: TeacherBatch, epoch: int) -> dict[str, Tensor]:

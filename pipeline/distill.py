@@ -25,6 +25,7 @@ def distill(
     *,
     device: str = "auto",
     threads: int | None = None,
+    compiled: bool = False,
 ) -> Path:
     """Train a student and return its run folder, named in `runs` by the digest of its inputs.
 
@@ -52,7 +53,16 @@ def distill(
 
     from pipeline.tutoring import tutor  # torch, which a finished run does not need
 
-    return tutor(folder, dataset, logits, recipe, inputs=inputs, device=device, threads=threads)
+    return tutor(
+        folder,
+        dataset,
+        logits,
+        recipe,
+        inputs=inputs,
+        device=device,
+        threads=threads,
+        compiled=compiled,
+    )
 
 
 def _say_what_differs(run: Path, cache: Cache) -> None:

@@ -39,6 +39,7 @@ def fit(
     origin: Mapping[str, str] | None = None,
     device: str,
     threads: int | None,
+    compiled: bool = False,
 ) -> Path:
     """Train a task to a finished model folder, going on where a killed run stopped.
 
@@ -55,13 +56,19 @@ def fit(
         if is_finished(folder, inputs):
             remove_folder(building)  # of a run killed after its last word
             return folder
-        how = _begin(building, inputs, device=device, threads=threads)
+        how = _begin(building, inputs, device=device, threads=threads, compiled=compiled)
         noted = {**how, "epochs": recipe.epochs, **work}
 
         def trained(task: Callable[[], Task[Batch]], checkpoint: str, name: str) -> Progress:
-            path, threads = building / checkpoint, how["threads"]
             return train(
-                task(), recipe, path, device=device, threads=threads, name=name, origin=origin
+                task(),
+                recipe,
+                building / checkpoint,
+                device=device,
+                threads=how["threads"],
+                name=name,
+                compiled=compiled,
+                origin=origin,
             )
 
         with (
@@ -89,13 +96,15 @@ def _course(progress: Progress) -> dict[str, Any]:
 
 
 def _begin(
-    building: Path, inputs: dict[str, Any], *, device: str, threads: int | None
+    building: Path, inputs: dict[str, Any], *, device: str, threads: int | None, compiled: bool
 ) -> dict[str, Any]:
     """Return how a run computes: as recorded if it was begun before, else as asked, recorded now.
 
     Raises RefkdError if the half-trained model is of other inputs.
     """
-    here = {"device": device, "torch": torch.__version__}
+    here: dict[str, Any] = {"device": device, "torch": torch.__version__}
+    if compiled:
+        here["compiled"] = True
     record = building / "begun.json"
     if record.exists():
         begun = read_json(record, repair=f"delete {building} to start over")
@@ -106,11 +115,12 @@ def _begin(
                 "choose another folder or delete it"
             )
         how: dict[str, Any] = begun["how"]
-        if here.items() <= how.items():
+        if here == {name: value for name, value in how.items() if name != "threads"}:
             if threads not in (None, how["threads"]):
                 log.warning("going on with %d threads, as the run began", how["threads"])
             return how
-        log.warning("half a training by %s on %s is not used", how["torch"], how["device"])
+        change = describe_change(how, {**here, "threads": how["threads"]})
+        log.warning("half a training is not used, it was computed otherwise: %s", change)
         remove_folder(building)
     building.mkdir(parents=True, exist_ok=True)
     how = {**here, "threads": threads or torch.get_num_threads()}

@@ -32,6 +32,7 @@ class Judge:
     runs: Path
     results: Path
     device: str
+    compiled: bool = False
 
     def __call__(self, trial: Trial) -> dict[str, float]:
         """Keep the result of a trial and return its mIoU by split.
@@ -54,7 +55,7 @@ class Judge:
         models = trial.models
         if trial.recipe is not None:
             assert trial.cache is not None, "a student is trained from a cache"
-            how: dict[str, Any] = {"device": self.device, "threads": 1}
+            how: dict[str, Any] = {"device": self.device, "threads": 1, "compiled": self.compiled}
             models = (distill(self.data, trial.cache, self.runs, trial.recipe, **how),)
         data, device = open_dataset(self.data), resolve_device(self.device)
         asked = [load_model(folder, device=device) for folder in models]

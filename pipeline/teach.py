@@ -37,6 +37,7 @@ def teach(
     fold_by: str = "",
     device: str = "auto",
     threads: int | None = None,
+    compiled: bool = False,
 ) -> Path:
     """Train a teacher into the folder `out` and return it; a finished one is returned as it is.
 
@@ -104,6 +105,7 @@ def teach(
         folds=without,
         device=device,
         threads=threads,
+        compiled=compiled,
     )
 
 

@@ -44,6 +44,7 @@ def tutor(
     inputs: dict[str, Any],
     device: str,
     threads: int | None,
+    compiled: bool = False,
 ) -> Path:
     """Train a student into the run folder `folder` and return it.
 
@@ -99,6 +100,7 @@ def tutor(
         origin={"data": data.seal, **seals},
         device=device,
         threads=threads,
+        compiled=compiled,
     )
 
 

@@ -31,11 +31,12 @@ def verify(
     teachers: Mapping[str, Path],
     repair: bool = False,
     device: str = "auto",
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Read every file of a cache, ask the teachers about some rows again, and return what was found.
 
-    On the kind of device, processor and torch version that built an array the logits must be the same bits;
-    elsewhere, told as `elsewhere`, they may differ by a tolerance. Beside how far they are from those
+    On the kind of device, processor and torch version that built an array, compiled if it was, the
+    logits must be the same bits; elsewhere, told as `elsewhere`, they may differ by a tolerance. Beside how far they are from those
     that were kept stands what a student loses by what the cache keeps (pipeline/fidelity.py). With `repair`, damaged files are first made again; each
     is replaced only by the bytes that are recorded. Raises RefkdError, naming samples, if they do not
     agree, a file is damaged, or the cache was made from other data or teachers.
@@ -70,8 +71,9 @@ def verify(
         device=device,
         precision=manifest["precision"],
         views=views,
+        compiled=compiled,
     )
-    here, rows = environment(device), block_rows(device)
+    here, rows = environment(device, compiled=compiled), block_rows(device)
     repaired = put_back(cache, plan, asking.open, here, block_rows=rows) if repair else 0
     forward = asking.open()
     return {

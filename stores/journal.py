@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stores.fingerprints import canonical_json
 
-Environment = dict[str, str]  # device kind, processor, torch: recorded, part of no key
+Environment = dict[str, str]  # device kind, processor, torch, if compiled: recorded, part of no key
 
 
 @dataclass(frozen=True)

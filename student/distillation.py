@@ -71,11 +71,12 @@ class Distillation:
 
     def batches(self, epoch: int) -> Iterator[Lesson]:
         recipe = self.recipe
+        compiled = self.network.compiled
         random = generator(recipe.seed, "augment", epoch)
         for index_N in self.order(recipe.batch, seed=recipe.seed, epoch=epoch):
             taught = self._taught(index_N, random)
             yield Lesson(
-                self.gatherer.inputs_of(index_N, taught.features_NTD, trim=True),
+                self.gatherer.inputs_of(index_N, taught.features_NTD, trim=not compiled),
                 taught.gt_N2.to(self.device),
                 taught.logits_NKBT.to(self.device, non_blocking=True),
                 taught.weights_NKB.to(self.device, non_blocking=True),

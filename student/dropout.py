@@ -23,7 +23,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():  # which cannot follow ours
             return F.dropout(x, self.p)
         dropped: Tensor = _Masked.apply(x, self.p)  # type: ignore[no-untyped-call]
         return dropped

@@ -51,13 +51,17 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def environment(device: str) -> dict[str, str]:
-    """Return what decides the bits of a computation: device kind, processor and torch version."""
+def environment(device: str, *, compiled: bool = False) -> dict[str, str]:
+    """Return what decides the bits of a computation: device kind, processor and torch version.
+
+    `compiled` computations say so as well.
+    """
     if device == "cuda":
         processor = torch.cuda.get_device_name()
     else:
         processor = torch.backends.cpu.get_cpu_capability()  # the instructions that kernels use
-    return {"device": device, "processor": processor, "torch": torch.__version__}
+    here = {"device": device, "processor": processor, "torch": torch.__version__}
+    return {**here, "compiled": "yes"} if compiled else here
 
 
 @contextmanager

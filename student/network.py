@@ -69,6 +69,7 @@ class Network(nn.Module):
         super().__init__()
         hidden, dropout, num_clips = shape["hidden"], shape["dropout"], shape["num_clips"]
         self.shape = shape
+        self.compiled = False  # then batches must keep one shape (student/compiling.py)
         self.register_buffer("mean_D", torch.zeros(shape["num_channels"]))
         self.register_buffer("deviation_D", torch.ones(shape["num_channels"]))
         build, _ = find_backbone(shape["backbone"])

@@ -23,6 +23,7 @@ from stores.seeds import seed_of
 from student.averaging import RunningMean
 from student.batches import prefetch
 from student.checkpoint import load_checkpoint, save_checkpoint
+from student.compiling import compile_network
 from student.forward import intra_op_threads, reproducible
 from student.network import Network
 from student.observations import Spread
@@ -71,6 +72,7 @@ def train(
     device: str,
     threads: int,
     name: str,
+    compiled: bool = False,
     origin: Mapping[str, str] | None = None,
 ) -> Progress:
     """Train to the last epoch, from the checkpoint if there is one; return history and best weights.
@@ -80,6 +82,8 @@ def train(
     """
     began = time.monotonic()
     network = task.network.to(device)
+    if compiled:
+        compile_network(network, device)
     optimiser = AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     mean = RunningMean(network, recipe.average) if recipe.average > 0 else None
     progress = _resume(checkpoint, network, optimiser, mean, device=device, origin=origin)
