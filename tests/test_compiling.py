@@ -116,7 +116,8 @@ def test_compiled_networks_say_and_learn_the_same(backbone, predictor, shape, ma
     trained = backbone != "seqpan"
     found, wanted = (gradients(one.train(trained), inputs) for one in (compiled, plain))
 
-    assert found.keys() == wanted.keys()
+    unread = found.keys() - wanted.keys()  # outputs that no loss read
+    assert not any(found[name].any() for name in unread)
     largest = max(float(gradient.abs().max()) for gradient in wanted.values())
     for name, gradient in wanted.items():
         torch.testing.assert_close(found[name], gradient, atol=1e-5 * largest, rtol=0)
@@ -135,19 +136,22 @@ def test_compiled_dropout_and_noise(backbone, shape, make_inputs):
     assert once == again
     assert not torch.equal(network(inputs).logits_NBT, network(inputs).logits_NBT)
 
-    found = gradients(network, inputs)
-    for name, parameter in network.named_parameters():
-        if name in found and found[name].norm() > 1e-2:
-            along = found[name] / found[name].norm()
-            values = []
-            for side in (1, -1):
-                with torch.no_grad():
-                    parameter.add_(along, alpha=side * STEP)
-                values.append(loss_of(network, inputs).item())
-                with torch.no_grad():
-                    parameter.add_(along, alpha=-side * STEP)
-            rise = (values[0] - values[1]) / (2 * STEP)
-            assert rise == pytest.approx(float(found[name].norm()), rel=0.05, abs=2e-3), name
+    rounding = once * torch.finfo(torch.float32).eps / STEP  # of a finite difference
+    found = {
+        name: gradient
+        for name, gradient in gradients(network, inputs).items()
+        if gradient.norm() > 100 * rounding
+    }
+    assert len(found) > 20
+    parameters = dict(network.named_parameters())
+    for name, gradient in found.items():
+        along, values = gradient / gradient.norm(), []
+        for move in (STEP, -2 * STEP, STEP):  # there, to the other side, and back
+            with torch.no_grad():
+                parameters[name].add_(along, alpha=move)
+            values.append(loss_of(network, inputs).item())
+        rise = (values[0] - values[1]) / (2 * STEP)
+        assert rise == pytest.approx(float(gradient.norm()), rel=0.05), name
 
 
 @pytest.mark.parametrize("compiled", [True, False])

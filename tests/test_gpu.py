@@ -1,5 +1,7 @@
 """On a GPU: what it says is what a CPU says within a tolerance, and either's cache serves the other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -137,6 +139,23 @@ def test_verify_elsewhere(built, asked, precision, data_folder, teacher_folders,
         assert f"device (was {built}, now {asked})" in one["elsewhere"]
         assert one["tolerance"] == TOLERANCE[precision]
         assert one["max_abs_error"] <= one["tolerance"]
+
+
+def test_compiled(data_folder, tmp_path):
+    """Teacher, cache and student, compiled for a GPU: `verify` finds the same bits where all is compiled,
+    and logits within the tolerance where nothing is."""
+    how = {"device": "cuda", "compiled": True}
+    teacher = teach(data_folder, tmp_path / "id", bias="id", recipe=RECIPE, threads=1, **how)
+    folder = cache(data_folder, tmp_path, teachers={"id": teacher}, **how)
+    weigh(folder)
+    distill(data_folder, folder, tmp_path, replace(RECIPE, teachers=("id",)), threads=1, **how)
+    alike, plain = (
+        verify(folder, data_folder, teachers={"id": teacher}, device="cuda", compiled=compiled)
+        for compiled in (True, False)
+    )
+
+    assert alike["teachers"]["id"]["same_bits"]
+    assert plain["teachers"]["id"]["elsewhere"] == "compiled (was yes, now null)"
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
