@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.costs import read_costs
 from pipeline.prepare import prepare
 from pipeline.simulate import simulate
 from stores.dataset import open_dataset
@@ -126,7 +126,7 @@ def test_charades_cd_at_full_width(tmp_path):
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", FULL, REAL, out], cwd=root, check=True)
     seconds = time.perf_counter() - began
-    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    peak_mb = read_costs(out)["simulate"]["peak_rss_bytes"] / 1e6
     data = open_dataset(out)
     counts = {split: len(some) for split, some in data.pairs.items()}
     late = {split: found["end_after_duration"] for split, found in data.manifest["defects"].items()}
