@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli import data, students, teachers
+from cli import answers, data, students, teachers
 from stores.errors import RefkdError
 
 AGAIN = "run the same command again"
@@ -88,10 +88,10 @@ for command in (
     teachers.verify,
     students.distill,
     students.ablate,
-    students.evaluate,
-    students.predict,
-    students.score,
-    students.report,
-    students.demo,
+    answers.evaluate,
+    answers.predict,
+    answers.score,
+    answers.report,
+    answers.demo,
 ):
     refkd.add_command(command)
