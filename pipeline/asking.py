@@ -69,7 +69,7 @@ class Asking:
                 model = load_model(self.teachers[teacher], device=self.device, fold=fold)
                 _check_seal(self.teachers[teacher], model.seal, self.seals[teacher])
                 if self.compiled:
-                    compile_network(model.network, self.device)
+                    compile_network(model.network)
                 networks[teacher, fold] = model.network
             return networks[teacher, fold]
 

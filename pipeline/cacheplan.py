@@ -20,7 +20,12 @@ from stores.resuming import Done, resumable, wanted_chunks
 from stores.siblings import closest_miss, find_chunks, finished_caches
 
 NOWHERE: Environment = {}  # no machine's: nothing was made here
-LONGEST: Environment = {"device": "cuda", "processor": "x" * 48, "torch": "x" * 24}
+LONGEST: Environment = {
+    "device": "cuda",
+    "processor": "x" * 48,
+    "torch": "x" * 24,
+    "compiled": "x" * 64,
+}
 DIGEST, SEAL_BYTES = "0" * 64, 65
 
 

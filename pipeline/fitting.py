@@ -17,6 +17,7 @@ from pipeline.costs import measured
 from stores.errors import BusyError, RefkdError
 from stores.files import describe_change, locked, read_json, remove_folder, write_json
 from stores.models import is_finished
+from student.compiling import compiler
 from student.model import save_model
 from student.recipe import Recipe
 from student.training import Progress, Task, train
@@ -47,7 +48,7 @@ def fit(
     cost; `facts`, `task` and `folds` are called only if there is work to do. `folds` are tasks that
     are trained first, each as the task is, to weights that stand beside those of the task.
     `origin` are the digests of what is learned from, which checkpoints carry. A run that goes on
-    keeps the number of threads it began with, so that its bits stay the same.
+    keeps the number of threads it began with, and is compiled as it was, so that its bits stay the same.
     """
     with locked(folder.with_name(f".{folder.name}.lock"), wait=False) as mine:
         if not mine:
@@ -67,7 +68,7 @@ def fit(
                 device=device,
                 threads=how["threads"],
                 name=name,
-                compiled=compiled,
+                compiled="compiled" in how,
                 origin=origin,
             )
 
@@ -102,9 +103,8 @@ def _begin(
 
     Raises RefkdError if the half-trained model is of other inputs.
     """
-    here: dict[str, Any] = {"device": device, "torch": torch.__version__}
-    if compiled:
-        here["compiled"] = True
+    here = {"device": device, "torch": torch.__version__}
+    as_asked = {**here, "compiled": compiler(device)} if compiled else here
     record = building / "begun.json"
     if record.exists():
         begun = read_json(record, repair=f"delete {building} to start over")
@@ -115,15 +115,20 @@ def _begin(
                 "choose another folder or delete it"
             )
         how: dict[str, Any] = begun["how"]
-        if here == {name: value for name, value in how.items() if name != "threads"}:
+        as_begun = {**here, "compiled": compiler(device)} if "compiled" in how else here
+        if as_begun.items() <= how.items():
+            if as_begun != as_asked:
+                log.warning(
+                    "going on %s, as the run began", "uncompiled" if compiled else "compiled"
+                )
             if threads not in (None, how["threads"]):
                 log.warning("going on with %d threads, as the run began", how["threads"])
             return how
-        change = describe_change(how, {**here, "threads": how["threads"]})
+        change = describe_change({name: how[name] for name in as_begun}, as_begun)
         log.warning("half a training is not used, it was computed otherwise: %s", change)
         remove_folder(building)
+    how = {**as_asked, "threads": threads or torch.get_num_threads()}
     building.mkdir(parents=True, exist_ok=True)
-    how = {**here, "threads": threads or torch.get_num_threads()}
     write_json(record, {"inputs": inputs, "how": how})
     return how
 

@@ -204,8 +204,8 @@ class Building:
         self._done, elsewhere = self._resumable()
         if elsewhere and self.part is None:
             log.info(
-                "%d chunks in %s were made on another device kind, processor or torch version; "
-                "they are not resumed",
+                "%d chunks in %s were made on another device kind, processor or torch version, or "
+                "compiled otherwise; they are not resumed",
                 elsewhere,
                 self.folder,
             )

@@ -214,5 +214,7 @@ def describe_change(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 def _short(value: object) -> str:
+    if value is None:
+        return "nothing"
     text = value if isinstance(value, str) else canonical_json(value)
     return text if len(text) <= 40 else f"{text[:16]}…"

@@ -57,7 +57,7 @@ def explain_difference(cache: Cache, damaged: Iterable[str], here: Environment) 
         for name, made in built.items()
         if made != here
     ]
-    same = "data, teachers, device kind, processor and torch version are those recorded"
+    same = "data, teachers, device kind, processor, torch version and compiler are those recorded"
     return (
         f"{'; '.join(changes) or same}; that file is left as it is, repair it where all is as "
         f"recorded, or delete {cache.folder} and run `refkd cache` again"

@@ -18,6 +18,7 @@ from torch import Tensor
 from stores.dataset import DataSet, Rows
 from stores.errors import RefkdError
 from student.batches import Gatherer
+from student.compiling import compiler
 from student.inputs import Inputs, to_device
 from student.network import Network
 
@@ -54,14 +55,14 @@ def resolve_device(device: str) -> str:
 def environment(device: str, *, compiled: bool = False) -> dict[str, str]:
     """Return what decides the bits of a computation: device kind, processor and torch version.
 
-    `compiled` computations say so as well.
+    `compiled` computations also say by what. Raises RefkdError if nothing can be compiled here.
     """
     if device == "cuda":
         processor = torch.cuda.get_device_name()
     else:
         processor = torch.backends.cpu.get_cpu_capability()  # the instructions that kernels use
     here = {"device": device, "processor": processor, "torch": torch.__version__}
-    return {**here, "compiled": "yes"} if compiled else here
+    return {**here, "compiled": compiler(device)} if compiled else here
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def train(
     began = time.monotonic()
     network = task.network.to(device)
     if compiled:
-        compile_network(network, device)
+        compile_network(network)
     optimiser = AdamW(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     mean = RunningMean(network, recipe.average) if recipe.average > 0 else None
     progress = _resume(checkpoint, network, optimiser, mean, device=device, origin=origin)

@@ -30,7 +30,7 @@ def test_another_origin_is_refused(tmp_path):
     ):
         load_checkpoint(path, device="cpu", origin={"cache_seal": "bb", "data": "d"})
     with pytest.raises(
-        RefkdError, match=r"cache_seal \(was aa, now null\); data \(was d, now null"
+        RefkdError, match=r"cache_seal \(was aa, now nothing\); data \(was d, now nothing"
     ):
         load_checkpoint(path, device="cpu")
 

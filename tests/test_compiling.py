@@ -13,6 +13,7 @@ import torch
 from planned import all_bytes
 from stopping import leave_half_done
 
+from pipeline import fitting
 from pipeline.cache import cache
 from pipeline.distill import distill
 from pipeline.teach import teach
@@ -21,9 +22,9 @@ from pipeline.weigh import weigh
 from stores.cache import read_cache
 from stores.errors import RefkdError
 from stores.models import WEIGHTS, read_facts
-from student import compiling, training
+from student import compiling, forward, training
 from student.batches import Gatherer
-from student.compiling import compile_network, compiled_parts
+from student.compiling import compile_network, compiled_parts, compiler
 from student.forward import environment, model_logits
 from student.inputs import Inputs
 from student.model import load_model
@@ -41,11 +42,24 @@ STEP = 1e-2  # of finite differences
 
 @pytest.fixture
 def uncompiled(monkeypatch):
-    """Whoever has a network compiled only notes it."""
+    """There is a compiler by name, and whoever has a network compiled only notes it."""
     noted = []
     for module in (compiling, training):
-        monkeypatch.setattr(module, "compile_network", lambda *what: noted.append(what))
+        monkeypatch.setattr(module, "compile_network", noted.append)
+    for module in (forward, fitting):
+        monkeypatch.setattr(module, "compiler", lambda device: f"c++ for {device}")
     return noted
+
+
+@pytest.fixture
+def really():
+    """Something is compiled, and nothing is left of earlier tests."""
+    from torch._dynamo.utils import counters  # seconds
+
+    torch.compiler.reset()
+    counters.clear()
+    yield
+    assert counters["stats"]["unique_graphs"] > 0
 
 
 def made(shape, **changes):
@@ -80,23 +94,32 @@ def test_recurrent_predictors_are_left_as_they_are(shape):
     ]
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_nothing_to_compile_with(device, shape, monkeypatch):
-    """What the compiler says is told with what helps, before anything was computed."""
+@pytest.mark.parametrize(
+    ("device", "needed"), [("cpu", r"a C\+\+ compiler"), ("cuda", "Triton and a GPU that it knows")]
+)
+def test_nothing_to_compile_with(device, needed, data_folder, tmp_path, monkeypatch):
+    """What the compiler says is told with what helps; half a training that is there stays as it is."""
 
     def broken(*args, **options):
         raise RuntimeError("\nno such thing: cc\n  at line 3")
 
-    monkeypatch.setattr(torch, "compile", broken)
-    helps = {"cpu": r"install a C\+\+ compiler", "cuda": "install Triton"}[device]
+    def taught(data, out, **how):
+        return teach(data, out, bias="id", recipe=QUICK, device="cpu", threads=1, **how)
 
-    with pytest.raises(
-        RefkdError, match=rf"{device} here \(no such thing: cc\); {helps}, or leave"
-    ):
-        compile_network(made(shape), device)
+    out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
+    monkeypatch.setattr(torch, "compile", broken)
+    compiler.cache_clear()
+    reason = rf"{device} here \(no such thing: cc\); it needs {needed}, or leave"
+
+    with pytest.raises(RefkdError, match=reason):
+        compiler(device)
+    with pytest.raises(RefkdError, match="cannot compile for cpu"):
+        taught(data_folder, out, compiled=True)
+    assert (out.with_name(".t.building") / "checkpoint").exists()
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("really")
 @pytest.mark.parametrize(
     ("backbone", "predictor"),
     [*((backbone, "rnn") for backbone in BACKBONES), ("vslnet", "transformer")],
@@ -106,7 +129,7 @@ def test_compiled_networks_say_and_learn_the_same(backbone, predictor, shape, ma
     plain, compiled = (
         made(shape, backbone=backbone, predictor=predictor, dropout=0.0) for _ in range(2)
     )
-    compile_network(compiled, "cpu")
+    compile_network(compiled)
     inputs = make_inputs(shape, CLIPS, WORDS)
     with torch.inference_mode():
         said, expected = (one.eval()(inputs).logits_NBT for one in (compiled, plain))
@@ -124,12 +147,13 @@ def test_compiled_networks_say_and_learn_the_same(backbone, predictor, shape, ma
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("really")
 @pytest.mark.parametrize("backbone", ["vslnet", "seqpan"])
 def test_compiled_dropout_and_noise(backbone, shape, make_inputs):
     """A seed decides what is dropped; the gradient is that of the masks that were drawn: along it the
     loss rises as its square says, by finite differences, for each parameter alone."""
     network = made(shape, backbone=backbone, dropout=0.3).train()
-    compile_network(network, "cpu")
+    compile_network(network)
     inputs = make_inputs(shape, CLIPS, WORDS)
     once, again = (loss_of(network, inputs).item() for _ in range(2))
     torch.manual_seed(4)
@@ -164,11 +188,12 @@ def test_batches_keep_one_shape(compiled, data_folder, cache_folder, tmp_path, m
             trimmed.add(trim)
         return inputs_of(gatherer, *what, trim=trim)
 
-    def marked(network, device):
+    def marked(network):
         network.compiled = True
 
     monkeypatch.setattr(Gatherer, "inputs_of", gathered)
     monkeypatch.setattr(training, "compile_network", marked)
+    monkeypatch.setattr(fitting, "compiler", str)
     how = {"device": "cpu", "threads": 1, "compiled": compiled}
     teach(data_folder, tmp_path / "t", bias="ood", recipe=QUICK, **how)
     assert trimmed == {not compiled}
@@ -178,25 +203,47 @@ def test_batches_keep_one_shape(compiled, data_folder, cache_folder, tmp_path, m
     assert trimmed == {not compiled}
 
 
-def test_half_a_training_goes_on_as_it_began(data_folder, tmp_path, monkeypatch, caplog):
-    """Compiled and gone on without, or the other way round: it begins anew, and that is said."""
-    monkeypatch.setattr(training, "compile_network", lambda *what: None)
+def test_half_a_training_goes_on_as_it_began(
+    data_folder, tmp_path, monkeypatch, caplog, uncompiled
+):
+    """Compiled and gone on without being asked for that, or the other way round: that is said."""
 
     def taught(data, out, *, compiled):
         how = {"device": "cpu", "threads": 1, "compiled": compiled}
         return teach(data, out, bias="id", recipe=QUICK, **how)
 
-    for compiled, change in ((True, "was true, now null"), (False, "was null, now true")):
+    for compiled, said in ((True, "going on compiled"), (False, "going on uncompiled")):
         out = leave_half_done(
             taught, data_folder, tmp_path / str(compiled), monkeypatch, compiled=compiled
         )
         caplog.clear()
+        uncompiled.clear()
         with caplog.at_level(logging.INFO, "refkd"):
             taught(data_folder, out, compiled=not compiled)
 
-        assert f"computed otherwise: compiled ({change})" in caplog.text
-        assert "going on after" not in caplog.text
-        assert read_facts(out)[0]["how"].get("compiled", False) is not compiled
+        assert f"{said}, as the run began" in caplog.text
+        assert "going on after epoch 1" in caplog.text
+        assert len(uncompiled) == compiled
+        told = read_facts(out)[0]["how"].get("compiled")
+        assert told == ("c++ for cpu" if compiled else None)
+
+
+def test_half_a_training_of_another_compiler_is_not_used(
+    data_folder, tmp_path, monkeypatch, caplog, uncompiled
+):
+    """It would end in other bits: the training begins anew, as it is asked for now."""
+
+    def taught(data, out):
+        return teach(data, out, bias="id", recipe=QUICK, device="cpu", threads=1, compiled=True)
+
+    out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
+    monkeypatch.setattr(fitting, "compiler", lambda device: "newer")
+    with caplog.at_level(logging.INFO, "refkd"):
+        taught(data_folder, out)
+
+    assert "computed otherwise: compiled (was c++ for cpu, now newer)" in caplog.text
+    assert "going on after" not in caplog.text
+    assert len(uncompiled) == 2
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -211,16 +258,17 @@ def test_a_cache_says_that_its_teachers_were_compiled(data_folder, teacher_folde
     )
 
     assert folder.name == plain.name
-    assert built == {"yes"}
-    assert environment("cpu", compiled=True) == {**environment("cpu"), "compiled": "yes"}
+    assert built == {"c++ for cpu"}
+    assert environment("cpu", compiled=True) == {**environment("cpu"), "compiled": "c++ for cpu"}
     for teacher in teacher_folders:
         assert alike["teachers"][teacher]["tolerance"] == 0
         told = elsewhere["teachers"][teacher]
-        assert told["elsewhere"] == "compiled (was yes, now null)"
+        assert told["elsewhere"] == "compiled (was c++ for cpu, now nothing)"
         assert told["tolerance"] > 0
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("really")
 def test_compiled_from_the_teacher_to_the_student(data_folder, tmp_path, monkeypatch):
     """With the real compiler: a training that was stopped ends in the same weights, two builds are the
     same bytes, `verify` finds the same bits, an uncompiled machine nearly the same logits."""
@@ -233,7 +281,7 @@ def test_compiled_from_the_teacher_to_the_student(data_folder, tmp_path, monkeyp
     stopped = leave_half_done(taught, data_folder, tmp_path / "stopped", monkeypatch)
     taught(data_folder, stopped)
     assert (stopped / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
-    assert read_facts(whole)[0]["how"]["compiled"] is True
+    assert read_facts(whole)[0]["how"]["compiled"] == compiler("cpu")
 
     teachers = {"id": whole, "again": stopped}
     asked = {"teachers": teachers, "device": "cpu", "compiled": True}

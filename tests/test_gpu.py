@@ -155,7 +155,7 @@ def test_compiled(data_folder, tmp_path):
     )
 
     assert alike["teachers"]["id"]["same_bits"]
-    assert plain["teachers"]["id"]["elsewhere"] == "compiled (was yes, now null)"
+    assert plain["teachers"]["id"]["elsewhere"].startswith("compiled (was triton ")
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -121,7 +121,7 @@ def change_words(inputs):
         (lambda inputs: inputs.update(grid="cap"), r"grid \(was fixed, now cap\)"),
         (
             lambda inputs: (inputs["annotations"] / "charades_test_ood.json").unlink(),
-            r"features \(.*\); pairs of test_ood \(was \w+…, now null\)",
+            r"features \(.*\); pairs of test_ood \(was \w+…, now nothing\)",
         ),
     ],
 )

@@ -88,9 +88,11 @@ def test_simulated_and_prepared_are_not_confused(built_in, annotated, tmp_path):
         np.save(tmp_path / "rows" / f"{video}.npy", np.ones((4, 2), np.float32))
     prepared = prepare(tmp_path / "prepared", features=tmp_path / "rows", **annotated)
 
-    with pytest.raises(RefkdError, match=r"made from other inputs: .*simulator \(was null"):
+    with pytest.raises(RefkdError, match=r"made from other inputs: .*simulator \(was nothing"):
         simulate(prepared, **annotated)
-    with pytest.raises(RefkdError, match=r"made from other inputs: .*simulator \(was .*now null\)"):
+    with pytest.raises(
+        RefkdError, match=r"made from other inputs: .*simulator \(was .*now nothing\)"
+    ):
         prepare(built_in, features=tmp_path / "rows", **annotated)
 
 

@@ -49,7 +49,9 @@ def test_what_chooses_the_epoch_makes_another_teacher(id_teacher, data_folder):
     recipe = dataclasses.replace(QUICK, select="val+moved")
 
     assert "select" not in read_facts(id_teacher)[0]["inputs"]
-    with pytest.raises(RefkdError, match=r"of other inputs: select \(was null, now val\+moved\)"):
+    with pytest.raises(
+        RefkdError, match=r"of other inputs: select \(was nothing, now val\+moved\)"
+    ):
         teach(data_folder, id_teacher, bias="id", recipe=recipe, threads=1)
 
 
