@@ -29,7 +29,7 @@ def compile_network(network: Network) -> None:
     """Have parts of a network compiled, each when it is first asked."""
     from torch._dynamo import config  # seconds, which nobody else shall wait for
 
-    config.recompile_limit = config.accumulated_recompile_limit = MOST_SHAPES
+    config.cache_size_limit = config.accumulated_cache_size_limit = MOST_SHAPES  # torch 2.6's names
     for part in compiled_parts(network):
         part.compile(**HOW)
     network.compiled = True

@@ -178,6 +178,23 @@ def test_compiled_dropout_and_noise(backbone, shape, make_inputs):
         assert rise == pytest.approx(float(gradient.norm()), rel=0.05), name
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("really")
+def test_every_shape_is_compiled(shape, make_inputs, monkeypatch):
+    """Twelve sizes of a batch: two parts twelve times, where torch by itself stops after eight. Traced,
+    no code being generated."""
+    from torch._dynamo.utils import counters
+
+    monkeypatch.setattr(compiling, "HOW", {"dynamic": False, "backend": "eager"})
+    network = made(shape).eval()
+    compile_network(network)
+    with torch.inference_mode():
+        for size in range(2, 14):
+            network(make_inputs(shape, [7] * size, [3] * size))
+
+    assert counters["stats"]["unique_graphs"] == 24
+
+
 @pytest.mark.parametrize("compiled", [True, False])
 def test_batches_keep_one_shape(compiled, data_folder, cache_folder, tmp_path, monkeypatch):
     """Columns of words that are padding for a whole batch are dropped, unless a network is compiled."""
