@@ -78,7 +78,7 @@ def test_what_cannot_come_back_stays(folder, monkeypatch):
     monkeypatch.setattr("planned.said", lambda teacher, lo, hi: 1 + said(teacher, lo, hi))
     message = (
         "c/3/0/0 cannot be restored: computed again it is not what was recorded; data, teachers, "
-        "device kind, processor and torch version are those recorded; that file is left as it is"
+        "device kind, processor, torch version and compiler are those recorded; that file is left as it is"
     )
     with pytest.raises(RefkdError, match=message):
         build(folder.parent, PLAN)
