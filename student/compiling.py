@@ -60,7 +60,7 @@ def compiler(device: str) -> str:
         needed = "a C++ compiler" if device == "cpu" else "Triton and a GPU that it knows"
         raise RefkdError(
             f"--compile cannot compile for {device} here ({reason}); it needs {needed}, or leave "
-            "--compile out"
+            "--compile out (and delete half a training that was begun with it)"
         ) from error
 
 

@@ -6,13 +6,16 @@ Only slow tests have anything compiled, which takes up to minutes.
 import logging
 import threading
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from planned import all_bytes
 from stopping import leave_half_done
 
+from cli.main import refkd
 from pipeline import fitting
 from pipeline.cache import cache
 from pipeline.distill import distill
@@ -116,6 +119,31 @@ def test_nothing_to_compile_with(device, needed, data_folder, tmp_path, monkeypa
     with pytest.raises(RefkdError, match="cannot compile for cpu"):
         taught(data_folder, out, compiled=True)
     assert (out.with_name(".t.building") / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "line"),
+    [
+        ("teach", "data out --bias id"),
+        ("cache", "data out --teacher id=t"),
+        ("verify", "cache data --teacher id=t"),
+        ("distill", "data cache runs"),
+        ("ablate", "data cache runs --table 1"),
+    ],
+)
+def test_commands_pass_the_wish_on(stage, line, monkeypatch):
+    """Each command that computes with networks asks its stage for compiled ones, or does not."""
+    asked = []
+
+    def stop(*what, compiled, **how):
+        asked.append(compiled)
+        raise RefkdError("seen")
+
+    monkeypatch.setattr(import_module(f"pipeline.{stage}"), stage, stop)
+    for wish in ([], ["--compile"]):
+        told = CliRunner().invoke(refkd, [stage, *line.split(), *wish])
+        assert "seen" in told.output
+    assert asked == [False, True]
 
 
 @pytest.mark.slow
