@@ -23,13 +23,8 @@ from stores.cache import Cache, open_cache
 from stores.errors import RefkdError
 from stores.labels import Labels
 from stores.placing import tidy
-from stores.weights import (
-    WeighedChunk,
-    is_weighed,
-    weighed_chunk,
-    weights_layout,
-    write_weights,
-)
+from stores.weights import is_weighed, weights_layout
+from stores.weights_writer import WeighedChunk, weighed_chunk, write_weights
 from student.crossentropy import ground_truth_ce
 
 log = logging.getLogger("refkd")

@@ -1,21 +1,18 @@
 """How wrong each cached teacher is, beside the logits: written once by stage two, sealed.
 
+Writing them is in stores/weights_writer.py.
+
     CACHE/weights/current           the seal of the folder that counts, replaced in one rename
     CACHE/weights/<seal>/           a Zarr group, sealed with a manifest of its own
         ce/<teacher>                float32 [N, 2], -log P of the ground-truth clips
         views/<v>/<teacher>         the same of moved view v and its ground truth
         manifest.json               cache and cache_seal; means {split: {array: [start, end]}}
 
-Arrays have the names of stores/arraynames.py. Shapes: N rows of the cache, n of a chunk, S splits,
-2 boundaries (start, end).
+Arrays have the names of stores/arraynames.py. Shapes: N rows of the cache, 2 boundaries (start, end).
 """
 
 import json
-import logging
 import re
-from collections import deque
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,23 +24,14 @@ import numpy.typing as npt
 from stores.arraynames import ce_name
 from stores.cache import Cache
 from stores.errors import RefkdError
-from stores.files import (
-    SYNCING,
-    read_seal,
-    read_sealed,
-    seal_folder,
-    sync,
-)
-from stores.fingerprints import SHORT, bytes_digest
-from stores.labels import Labels
-from stores.placing import CURRENT, new_weights, put_in_place
-from stores.rowarrays import MANY_SAMPLES, RowArray, array_files
+from stores.files import read_seal, read_sealed
+from stores.fingerprints import SHORT
+from stores.placing import CURRENT
+from stores.rowarrays import MANY_SAMPLES, RowArray
 
-log = logging.getLogger("refkd")
 FORMAT = "refkd-weights"
 FORMAT_VERSION = 1
 REPAIR = "run `refkd weigh` again"
-MOST_UNDER_WAY = 64  # chunks on their way to the disk
 FEWER = 8  # times fewer files for many samples: making each costs as much as some thousand rows
 
 Means = dict[str, dict[str, list[float]]]  # split -> array -> mean of start, of end
@@ -149,122 +137,3 @@ def _stored_layout(cache: Cache, folder: Path, manifest: dict[str, Any]) -> RowA
     metadata = json.loads(read_sealed(folder, name, manifest, repair=REPAIR))
     rows, _ = metadata["chunk_grid"]["configuration"]["chunk_shape"]
     return replace(weights_layout(cache), rows_per_chunk=rows)
-
-
-@dataclass(frozen=True, eq=False)
-class WeighedChunk:
-    """Cross-entropies of an array, as many rows as lie in a file of theirs, ready to be written."""
-
-    array: str
-    chunk: int
-    data: bytes  # of its file
-    sha256: str
-    counts_S: npt.NDArray[np.int64]  # rows of each split
-    sums_S2: npt.NDArray[np.float64]  # of their cross-entropies, one row after the other
-
-
-def weighed_chunk(
-    cache: Cache, labels: Labels, array: str, chunk: int, ce_n2: npt.NDArray[np.float32]
-) -> WeighedChunk:
-    """Return the cross-entropies of a chunk of `weights_layout` as they are written, in any process."""
-    spec = weights_layout(cache)
-    splits_n = labels.splits(*spec.span(chunk))
-    number = len(cache.manifest["splits"])
-    data = spec.raw_file(chunk, ce_n2)
-    return WeighedChunk(
-        array,
-        chunk,
-        data,
-        bytes_digest(data),
-        np.bincount(splits_n, minlength=number),
-        np.stack([np.bincount(splits_n, ce_N, number) for ce_N in ce_n2.T], axis=1),
-    )
-
-
-class WeightsWriter:
-    """Takes weighed chunks in order, pushes them to the disk behind the caller's back, keeps means.
-
-    Use it in a `with` block, which waits for the disk.
-    """
-
-    def __init__(self, cache: Cache, folder: Path) -> None:
-        self._cache, self._folder, self._spec = cache, folder, weights_layout(cache)
-        splits = len(cache.manifest["splits"])
-        self._counts = {array: np.zeros(splits, np.int64) for array in cache.arrays}
-        self._sums = {array: np.zeros((splits, 2)) for array in cache.arrays}
-        self._digests: dict[str, str] = {}
-        self._pool = ThreadPoolExecutor(SYNCING)
-        self._under_way: deque[Future[None]] = deque()
-
-    def __enter__(self) -> "WeightsWriter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-
-    def add(self, weighed: WeighedChunk) -> None:
-        """Write one chunk; sums are float64 by chunk, added in the order of the calls."""
-        array = weighed.array
-        name = f"{ce_name(array)}/{self._spec.chunk_file(weighed.chunk)}"
-        while len(self._under_way) >= MOST_UNDER_WAY:  # a slow disk must not fill the memory
-            self._under_way.popleft().result()
-        path = self._folder / name
-        self._under_way.append(self._pool.submit(_write_synced, path, weighed.data))
-        self._digests[name] = weighed.sha256
-        self._counts[array] += weighed.counts_S
-        self._sums[array] += weighed.sums_S2
-
-    def finish(self) -> str:
-        """Write what is no chunk, seal the folder and return the seal."""
-        cache = self._cache
-        while self._under_way:
-            self._under_way.popleft().result()
-        specs = {ce_name(array): self._spec for array in cache.arrays}
-        for name, data in array_files(specs, {}).items():
-            _write(self._folder / name, data)
-        splits, arrays = cache.manifest["splits"], cache.arrays
-        counts = dict(zip(splits, self._counts[arrays[0]].tolist(), strict=True))
-        means = {
-            name: {array: (self._sums[array][code] / counts[name]).tolist() for array in arrays}
-            for code, name in enumerate(splits)
-        }
-        facts = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "cache": cache.key,
-            "cache_seal": cache.seal,
-            "teachers": cache.teachers,
-            "counts": counts,
-            "means": means,
-        }
-        return seal_folder(self._folder, facts, digests=self._digests)
-
-
-def write_weights(cache: Cache, chunks: Iterable[WeighedChunk], *, anew: bool = True) -> Path:
-    """Write a cache's weights from its weighed chunks, in order, and return their folder.
-
-    They appear whole: readers see the old weights, or none, until the last byte is on the disk. Unless
-    they are wanted `anew`, no chunk is asked for if by then another process has written them.
-    """
-    with new_weights(cache.folder) as folder:
-        if not anew and is_weighed(cache):
-            log.info("%s is already weighed", cache.folder)
-            return cache.folder / "weights"
-        with WeightsWriter(cache, folder) as writer:
-            for weighed in chunks:
-                writer.add(weighed)
-            seal = writer.finish()
-        put_in_place(folder, cache.folder, seal)
-    return cache.folder / "weights"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that nobody else sees yet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    """Write a file that nobody else sees yet, and push it to the disk."""
-    _write(path, data)
-    sync(path)

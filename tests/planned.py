@@ -14,8 +14,11 @@ from pipeline.filling import fill
 from stores.arraynames import array_name
 from stores.cachekeys import ArrayPlan, CachePlan
 from stores.fingerprints import digest
+from stores.labels import Labels
 from stores.rowarrays import RowArray
 from stores.samples import Samples, Views
+from stores.weights import weights_layout
+from stores.weights_writer import weighed_chunk
 
 CPU = {"device": "cpu", "torch": "2"}
 NUM_ROWS, NUM_CLIPS, BLOCK_ROWS = 300, 8, 32  # ten chunks, the last one of 12 rows
@@ -152,6 +155,15 @@ def all_bytes(folder: Path):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def weighed_chunks(cache, ce):
+    """Yield what stage two would write of a cache, from the cross-entropies [N, 2] of each array."""
+    layout, labels = weights_layout(cache), Labels(cache)
+    for name in cache.arrays:
+        for chunk in range(layout.num_chunks):
+            lo, hi = layout.span(chunk)
+            yield weighed_chunk(cache, labels, name, chunk, ce[name][lo:hi])
 
 
 if __name__ == "__main__":

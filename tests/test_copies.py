@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from planned import all_bytes, build, expected, make_plan
+from planned import all_bytes, build, expected, make_plan, weighed_chunks
 from served import in_memory, over_http
 
 from cli.main import refkd
@@ -22,8 +22,8 @@ from pipeline.weigh import weigh
 from stores.cache import open_cache
 from stores.copies import local_cache
 from stores.errors import RefkdError
-from stores.labels import Labels
-from stores.weights import open_weights, weighed_chunk, write_weights
+from stores.weights import open_weights
+from stores.weights_writer import write_weights
 
 PLAN = make_plan()
 CHUNK = "teachers/ood/logits/c/3/0/0"
@@ -246,14 +246,8 @@ def test_two_at_once(built, site, caplog):
 def other_weights(folder):
     """Weigh a cache otherwise: other cross-entropies, another seal."""
     cache = open_cache(folder)
-    labels = Labels(cache)
-    chunks = (
-        weighed_chunk(cache, labels, name, chunk, np.ones((hi - lo, 2), np.float32))
-        for name in cache.arrays
-        for chunk in range(cache.layout.num_chunks)
-        for lo, hi in [cache.layout.span(chunk)]
-    )
-    write_weights(cache, chunks)
+    ones_N2 = np.ones((cache.num_rows, 2), np.float32)
+    write_weights(cache, weighed_chunks(cache, dict.fromkeys(cache.arrays, ones_N2)))
 
 
 def test_weighed_anew_meanwhile(site):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from planned import weighed_chunks
 from stopping import leave_half_done
 
 from pipeline.costs import read_costs
@@ -20,10 +21,10 @@ from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL, write_json
 from stores.fingerprints import bytes_digest
-from stores.labels import Labels
 from stores.models import read_facts
 from stores.predictions import origin_file
-from stores.weights import open_weights, weighed_chunk, weights_layout, write_weights
+from stores.weights import open_weights
+from stores.weights_writer import write_weights
 from student.checkpoint import load_checkpoint, save_checkpoint
 from student.recipe import Recipe
 
@@ -92,16 +93,8 @@ def test_a_checkpoint_goes_on_from_its_own_cache_only(
 def weigh_otherwise(folder):
     """Put other weights into a cache, whole and sealed."""
     cache = open_cache(folder)
-    layout, labels = weights_layout(cache), Labels(cache)
-    spans = [layout.span(chunk) for chunk in range(layout.num_chunks)]
-    write_weights(
-        cache,
-        (
-            weighed_chunk(cache, labels, name, chunk, np.full((hi - lo, 2), 2, np.float32))
-            for name in cache.arrays
-            for chunk, (lo, hi) in enumerate(spans)
-        ),
-    )
+    twos_N2 = np.full((cache.num_rows, 2), 2, np.float32)
+    write_weights(cache, weighed_chunks(cache, dict.fromkeys(cache.arrays, twos_N2)))
     return open_weights(cache).seal
 
 
