@@ -8,8 +8,8 @@ from typing import Any
 
 from stores.arraynames import logits_name, spoken
 from stores.building import building_folder, cache_folder
-from stores.cache import Cache, damaged_files, read_cache
-from stores.cachechecks import check_plan
+from stores.cache import Cache, read_cache
+from stores.cachechecks import check_plan, damaged_files
 from stores.cachekeys import CachePlan, array_settings
 from stores.cachemanifest import manifest_facts, plan_files
 from stores.codecs import CHECKSUM_BYTES

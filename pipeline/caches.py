@@ -9,11 +9,12 @@ from typing import Any
 
 from pipeline.uses import Uses, find_uses
 from pipeline.walking import Trouble, walk
-from stores.cache import BUILDING, Cache, read_cache
+from stores.cache import Cache, read_cache
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL
 from stores.fingerprints import SHORT
 from stores.placing import CURRENT
+from stores.unfinished import BUILDING
 
 log = logging.getLogger("refkd")
 UNITS = (("days", 86_400), ("hours", 3600), ("minutes", 60), ("seconds", 1))

@@ -26,8 +26,8 @@ from stores.building import (
     cache_folder,
     remove_building,
 )
-from stores.cache import damaged_files, read_cache
-from stores.cachechecks import check_plan
+from stores.cache import read_cache
+from stores.cachechecks import check_plan, damaged_files
 from stores.cachekeys import CachePlan
 from stores.errors import NotAsRecorded, RefkdError
 from stores.files import locked, sync

@@ -15,7 +15,8 @@ import numpy as np
 from stores.annotations import SUFFIXES, Pair, read_annotations
 from stores.arraynames import spoken
 from stores.cache import FORMAT as CACHE
-from stores.cache import damaged_files, open_cache
+from stores.cache import open_cache
+from stores.cachechecks import damaged_files
 from stores.cachekeys import FOLD_WEIGHTS
 from stores.dataset import FORMAT as DATA
 from stores.dataset import open_dataset

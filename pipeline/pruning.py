@@ -14,7 +14,6 @@ from typing import Any
 
 from pipeline.caches import Lying, find_lying, freed_bytes, is_unfinished, name_runs, spoken_bytes
 from pipeline.uses import Uses, find_uses
-from stores.cache import BUILDING
 from stores.errors import RefkdError
 from stores.files import doomed_name, locked, sync, undoomed
 from stores.locknames import (
@@ -22,6 +21,7 @@ from stores.locknames import (
     lock_inside,
     weighing_lock_file,
 )
+from stores.unfinished import BUILDING
 
 log = logging.getLogger("refkd")
 BESIDE = (".cost", ".log")  # notes beside a cache, outside its seal

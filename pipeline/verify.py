@@ -10,8 +10,8 @@ from pipeline.asking import Asking, read_teachers
 from pipeline.fidelity import EXACT, fidelity
 from pipeline.filling import repair as put_back
 from stores.arraynames import spoken
-from stores.cache import Cache, damaged_files, read_cache
-from stores.cachechecks import check_plan
+from stores.cache import Cache, read_cache
+from stores.cachechecks import check_plan, damaged_files
 from stores.cachekeys import CachePlan, plan_cache
 from stores.dataset import open_dataset
 from stores.errors import RefkdError

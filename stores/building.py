@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from stores.arraynames import logits_name, spoken
-from stores.cache import BUILDING
 from stores.cachekeys import CachePlan
 from stores.cachemanifest import manifest_facts, plan_files
 from stores.errors import RefkdError
@@ -37,6 +36,7 @@ from stores.parts import (
 )
 from stores.resuming import Done, resumable, wanted_chunks
 from stores.siblings import Found, explain_miss, find_chunks, finished_caches, link_file
+from stores.unfinished import BUILDING
 from stores.units import Chunk, Note, Settle, Unit, make_units
 
 log = logging.getLogger("refkd")

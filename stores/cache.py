@@ -22,16 +22,16 @@ import numpy.typing as npt
 from stores.arraynames import array_parts, chunk_of, logits_name, spoken
 from stores.cachekeys import FORMAT_VERSION
 from stores.errors import RefkdError
-from stores.files import MANIFEST, read_seal
-from stores.fingerprints import SHORT, bytes_digest
+from stores.files import read_seal
+from stores.fingerprints import bytes_digest
 from stores.rowarrays import RowArray
 from stores.samples import decode_ids, sample_specs
+from stores.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:  # it takes a while to import, and most readers need none of it
     import zarr
 
 FORMAT = "refkd-cache"
-BUILDING = ".building"  # folder beside the caches for work that is not finished
 
 Logits = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 
@@ -225,7 +225,7 @@ def read_cache(folder: Path) -> Cache:
 
     Raises RefkdError if the folder is no cache, unfinished, or its manifest is damaged.
     """
-    _refuse_unfinished(folder)
+    refuse_unfinished(folder)
     manifest, seal = read_seal(folder, repair=f"delete {folder} and run `refkd cache` again")
     if manifest.get("format") != FORMAT:
         found = manifest.get("format", "something else")
@@ -236,41 +236,6 @@ def read_cache(folder: Path) -> Cache:
             f"reads version {FORMAT_VERSION}; run `refkd cache` again"
         )
     return Cache(folder, seal, manifest)
-
-
-def damaged_files(cache: Cache) -> dict[str, RefkdError]:
-    """Read every file of a cache and return the errors of those that are not as recorded, by name."""
-    found = {}
-    for name in cache.manifest["files"]:
-        try:
-            cache.read(name)
-        except RefkdError as error:
-            found[name] = error
-    return found
-
-
-def _refuse_unfinished(folder: Path) -> None:
-    """Raise RefkdError if a folder is absent or was never finished, saying what it is instead."""
-    if not folder.is_dir():
-        raise RefkdError(f"no logit cache at {folder}; run `refkd cache` first")
-    if (folder / MANIFEST).is_file() and BUILDING not in folder.absolute().parts:
-        return
-    if BUILDING in folder.absolute().parts:
-        raise RefkdError(f"{folder} is unfinished; run `refkd cache` again to resume")
-    if (folder / "zarr.json").is_file():
-        raise RefkdError(
-            f"{folder} is unfinished or has lost its {MANIFEST}; delete it and run `refkd cache` again"
-        )
-    inside = sorted(
-        path.name
-        for path in folder.iterdir()
-        if (path / MANIFEST).is_file() and len(path.name) == SHORT
-    )
-    if inside:
-        raise RefkdError(f"{folder} holds caches and is none; give {folder / inside[0]}")
-    if (folder / BUILDING).is_dir():
-        raise RefkdError(f"{folder} holds only unfinished work; run `refkd cache` again to resume")
-    raise RefkdError(f"{folder} is no logit cache; run `refkd cache` first")
 
 
 def _reopen(folder: Path, seal: str) -> Cache:

@@ -1,4 +1,4 @@
-"""Is a cache of these data, these teachers, these inputs; if not, what differs."""
+"""Is a cache intact; is it of these data, these teachers, these inputs; if not, what differs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -93,3 +93,14 @@ def _check_views(cache: Cache, version: int) -> None:
 def _arrays(cache: Cache) -> dict[str, dict[str, Any]]:
     """Return the inputs of each teacher's array."""
     return {name: array["inputs"] for name, array in cache.manifest["arrays"].items()}
+
+
+def damaged_files(cache: Cache) -> dict[str, RefkdError]:
+    """Read every file of a cache and return the errors of those that are not as recorded, by name."""
+    found = {}
+    for name in cache.manifest["files"]:
+        try:
+            cache.read(name)
+        except RefkdError as error:
+            found[name] = error
+    return found

@@ -18,7 +18,6 @@ Shapes: N pairs, V videos, R rows, T clips, D channels, L words, M types, W vect
 
 import contextlib
 import gc
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,9 +27,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stores.datafiles import DataFiles
 from stores.errors import RefkdError
-from stores.files import read_seal, read_sealed, write_json
-from stores.fingerprints import file_digest
+from stores.files import read_seal
 from stores.grid import grid_length
 from stores.lexicon import Lexicon, encode_words
 from stores.pairs import Pair, pair_from_json
@@ -38,7 +37,6 @@ from stores.pairs import Pair, pair_from_json
 __all__ = ["DataSet", "Lexicon", "Rows", "encode_words", "open_dataset"]
 
 FORMAT, VERSION = "refkd-data", 1
-STAMPS = ".stamps.json"
 WORDS_PATH = ".words.json"
 
 
@@ -164,8 +162,8 @@ def open_dataset(folder: Path, *, anew: bool = False) -> DataSet:
             f"{folder} has version {manifest['version']} of the data set format, "
             f"expected {VERSION}; delete it and run `refkd prepare` again"
         )
-    files = _Files(folder, manifest, anew=anew)
-    with collector_at_rest():
+    files = DataFiles(folder, manifest, anew=anew)
+    with _collector_at_rest():
         lines = files.text("pairs.jsonl").splitlines()
         pairs = [pair_from_json(pair) for pair in json.loads(f"[{','.join(lines)}]")]
     videos = json.loads(files.text("videos.json"))
@@ -202,7 +200,7 @@ def open_dataset(folder: Path, *, anew: bool = False) -> DataSet:
 
 
 @contextlib.contextmanager
-def collector_at_rest() -> Iterator[None]:
+def _collector_at_rest() -> Iterator[None]:
     """Make many objects that all stay, without Python going over them again and again for garbage."""
     enabled = gc.isenabled()
     gc.disable()
@@ -211,50 +209,3 @@ def collector_at_rest() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-class _Files:
-    """The files of a sealed data set, each checked before it is parsed or mapped."""
-
-    def __init__(self, folder: Path, manifest: dict[str, Any], *, anew: bool) -> None:
-        self.folder, self.manifest, self.anew = folder, manifest, anew
-        command = "simulate" if manifest["simulated"] else "prepare"
-        self.repair = f"delete {folder} and run `refkd {command}` again"
-
-    def text(self, name: str) -> str:
-        return read_sealed(self.folder, name, self.manifest, repair=self.repair).decode()
-
-    def array(self, name: str) -> npt.NDArray[Any]:
-        data = read_sealed(self.folder, name, self.manifest, repair=self.repair)
-        loaded: npt.NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-        return loaded
-
-    def mapped(self, name: str) -> npt.NDArray[Any]:
-        """Return a memory-mapped array; its bytes are read for their digest if its stamp changed.
-
-        Bits that a disk has lost change no stamp: `anew` they are always read.
-        """
-        path, recorded = self.folder / name, self.manifest["files"][name]["sha256"]
-        if not path.is_file():
-            raise RefkdError(f"{path} is missing; {self.repair}")
-        facts = path.stat()
-        written = [facts.st_mtime_ns, facts.st_ctime_ns]  # nobody can put back the second
-        stamp = [recorded, facts.st_size, *written, facts.st_ino, facts.st_dev]
-        stamps = self._stamps()
-        if self.anew or stamps.get(name) != stamp:
-            if file_digest(path) != recorded:
-                raise RefkdError(
-                    f"{path} is damaged: its digest is not the recorded one; {self.repair}"
-                )
-            with contextlib.suppress(OSError):  # a read-only folder is checked anew each time
-                write_json(self.folder / STAMPS, {**stamps, name: stamp})
-        loaded: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return loaded
-
-    def _stamps(self) -> dict[str, Any]:
-        """Return what is known of the big files; nothing, if that is not readable."""
-        try:
-            stamps = json.loads((self.folder / STAMPS).read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return stamps if isinstance(stamps, dict) else {}

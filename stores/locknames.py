@@ -8,8 +8,8 @@ A name may hold dots: nothing here takes one apart at them.
 
 from pathlib import Path
 
-from stores.cache import BUILDING
 from stores.files import undoomed
+from stores.unfinished import BUILDING
 
 
 def weighing_folder(cache: Path) -> Path:

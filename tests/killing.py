@@ -15,8 +15,9 @@ from pathlib import Path
 
 from planned import Ask, all_bytes, build, make_plan
 
-from stores.building import BUILDING, cache_folder
+from stores.building import cache_folder
 from stores.cache import open_cache
+from stores.unfinished import BUILDING
 
 CHANGES = ("fsync", "replace", "link", "unlink", "rmdir", "mkdir")
 SIBLING = make_plan(("id",))  # lies there already, so that the build links an array too

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from planned import Ask, all_bytes, build, make_plan
 
-from stores.building import BUILDING
 from stores.errors import RefkdError
+from stores.unfinished import BUILDING
 
 PAIRS = 96  # three chunks of each teacher
 PLAN = make_plan()

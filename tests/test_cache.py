@@ -12,8 +12,8 @@ import pytest
 import zarr
 from planned import BLOCK_ROWS, all_bytes, build, expected, make_plan
 
-from stores.cache import damaged_files, open_cache
-from stores.cachechecks import check_cache
+from stores.cache import open_cache
+from stores.cachechecks import check_cache, damaged_files
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL
 from stores.fingerprints import bytes_digest

@@ -23,14 +23,16 @@ from planned import NUM_CLIPS, all_bytes, make_plan
 from pipeline.filling import fill, repair
 from pipeline.weigh import weigh
 from stores.arraynames import array_parts, chunk_of
-from stores.building import BUILDING, building_folder, cache_folder
-from stores.cache import damaged_files, open_cache, read_cache
+from stores.building import building_folder, cache_folder
+from stores.cache import open_cache, read_cache
+from stores.cachechecks import damaged_files
 from stores.cachekeys import CachePlan
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL
 from stores.fingerprints import digest
 from stores.mapped import stored_logits
 from stores.parts import Part
+from stores.unfinished import BUILDING
 from stores.weights import open_weights
 
 NUM_ROWS, ROWS, CHUNKS = 70, 32, 3

@@ -14,11 +14,12 @@ from pipeline.cache import cache, plan
 from pipeline.cacheplan import foresee
 from pipeline.costs import read_costs
 from pipeline.filling import fill
-from stores.building import BUILDING, cache_folder
+from stores.building import cache_folder
 from stores.codecs import CODECS
 from stores.errors import RefkdError
 from stores.fingerprints import digest
 from stores.parts import parse_part
+from stores.unfinished import BUILDING
 
 BYTES, TO_WRITE = "bytes of the cache, at most", "bytes to write, at most"
 

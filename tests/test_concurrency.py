@@ -14,9 +14,11 @@ from planned import Ask, all_bytes, build, make_plan
 
 import stores.building
 from pipeline.cache import cache
-from stores.building import BUILDING, cache_folder
-from stores.cache import damaged_files, open_cache
+from stores.building import cache_folder
+from stores.cache import open_cache
+from stores.cachechecks import damaged_files
 from stores.errors import RefkdError
+from stores.unfinished import BUILDING
 
 PLAN = make_plan()
 HERE = Path(__file__).parent

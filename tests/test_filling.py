@@ -18,10 +18,11 @@ from planned import Ask, all_bytes, build, expected, make_plan
 from pipeline.costs import read_costs
 from pipeline.filling import fill, is_whole
 from pipeline.pool import run_units
-from stores.building import BUILDING, Building, cache_folder
+from stores.building import Building, cache_folder
 from stores.cache import open_cache
 from stores.errors import RefkdError
 from stores.parts import Part
+from stores.unfinished import BUILDING
 
 PLAN = make_plan()
 HERE = Path(__file__).parent

@@ -18,10 +18,11 @@ import stores.building
 from pipeline.cache import cache
 from pipeline.filling import fill
 from stores.arraynames import logits_name
-from stores.building import BUILDING, Building, cache_folder
+from stores.building import Building, cache_folder
 from stores.cache import open_cache
 from stores.errors import RefkdError
 from stores.parts import Part, parse_part, share_of
+from stores.unfinished import BUILDING
 from stores.units import make_units
 
 PLAN = make_plan()

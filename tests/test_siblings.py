@@ -6,7 +6,8 @@ import pytest
 from planned import CPU, Ask, all_bytes, build, expected, make_plan
 
 from stores.building import cache_folder
-from stores.cache import damaged_files, open_cache
+from stores.cache import open_cache
+from stores.cachechecks import damaged_files
 from stores.fingerprints import digest
 from stores.siblings import explain_miss, find_chunks, finished_caches, link_file
 

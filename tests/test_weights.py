@@ -8,7 +8,8 @@ import pytest
 import zarr
 from planned import all_bytes, build, make_plan, weighed_chunks
 
-from stores.cache import damaged_files, open_cache
+from stores.cache import open_cache
+from stores.cachechecks import damaged_files
 from stores.errors import RefkdError
 from stores.weights import open_weights
 from stores.weights_writer import write_weights

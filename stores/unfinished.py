@@ -1,0 +1,36 @@
+"""What a folder is that is no finished cache, and what helps.
+
+OUT/.building/...       caches and weights while they grow, and locks (stores/locknames.py)
+"""
+
+from pathlib import Path
+
+from stores.errors import RefkdError
+from stores.files import MANIFEST
+from stores.fingerprints import SHORT
+
+BUILDING = ".building"  # folder beside the caches for work that is not finished
+
+
+def refuse_unfinished(folder: Path) -> None:
+    """Raise RefkdError if a folder is absent or was never finished, saying what it is instead."""
+    if not folder.is_dir():
+        raise RefkdError(f"no logit cache at {folder}; run `refkd cache` first")
+    if (folder / MANIFEST).is_file() and BUILDING not in folder.absolute().parts:
+        return
+    if BUILDING in folder.absolute().parts:
+        raise RefkdError(f"{folder} is unfinished; run `refkd cache` again to resume")
+    if (folder / "zarr.json").is_file():
+        raise RefkdError(
+            f"{folder} is unfinished or has lost its {MANIFEST}; delete it and run `refkd cache` again"
+        )
+    inside = sorted(
+        path.name
+        for path in folder.iterdir()
+        if (path / MANIFEST).is_file() and len(path.name) == SHORT
+    )
+    if inside:
+        raise RefkdError(f"{folder} holds caches and is none; give {folder / inside[0]}")
+    if (folder / BUILDING).is_dir():
+        raise RefkdError(f"{folder} holds only unfinished work; run `refkd cache` again to resume")
+    raise RefkdError(f"{folder} is no logit cache; run `refkd cache` first")
