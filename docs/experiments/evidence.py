@@ -131,6 +131,11 @@ class Evidence:
         return about
 
 
+def distinct(found: Found) -> list[Result]:
+    """Return the results of a row, each once: all pairs together are asked only once."""
+    return list({id(result): result for result in found.values()}.values())
+
+
 def _of_split(split: str) -> Sequence[str]:
     """Return which teacher stands for a split in table 5; for validation none does."""
     if not split.startswith("test"):

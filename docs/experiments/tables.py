@@ -1,6 +1,6 @@
 """Blocks of the page in Markdown: scores, differences, calibration, costs; from kept results alone.
 
-Scores and differences are in percent. Shapes: S runs, N pairs.
+Scores and differences are in percent.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -8,34 +8,17 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from experiments.evidence import Evidence, Found
+from experiments.differences import LEAST_RUNS, Gaps, Key, gap_of, intervals
+from experiments.evidence import Evidence, Found, distinct
 from experiments.plan import Block, Experiment
 from pipeline.ablations import BROAD, Row
 from pipeline.results import Result
 from pipeline.summary import VALIDATION
-from student.bootstrap import Interval, paired_intervals
 from student.calibration import BOUNDARIES
 from student.floors import BY_MIOU, BY_R1, WHOLE
 
 TESTS = ("test_iid", "test_ood")
 DASH = "-"
-LEAST_RUNS = 3  # below which nothing is bold: a claim wants three
-Key = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A row minus another on one split, for the pairs of teachers that both have."""
-
-    gaps_SN: npt.NDArray[np.float64]
-    runs: int  # results of the row, or of the other if those are fewer
-    most: int  # how many one of the two has alone
-
-
-Gaps = dict[tuple[Key, str, str], Gap]  # by row, the other row, split
 
 
 @dataclass(frozen=True)
@@ -108,7 +91,7 @@ def _scores(lines: Sequence[Line], evidence: Evidence) -> str:
     for line in lines:
         found = {split: _of(line, split, evidence) for split in (*TESTS, *VALIDATION)}
         scores = {
-            split: [result["scores"][split] for result in _distinct(own)]
+            split: [result["scores"][split] for result in distinct(own)]
             for split, own in found.items()
         }
         cells = [_measures(scores[split]) for split in TESTS]
@@ -121,13 +104,8 @@ def _scores(lines: Sequence[Line], evidence: Evidence) -> str:
 
 def _runs(found: Mapping[str, Found]) -> str:
     """Return how many runs the tests show, of each if they differ."""
-    counts = [str(len(_distinct(found[split]))) for split in TESTS]
+    counts = [str(len(distinct(found[split]))) for split in TESTS]
     return "/".join(counts if len(set(counts)) > 1 else counts[:1])
-
-
-def _distinct(found: Found) -> list[Result]:
-    """Return the results of a row, each once: all pairs together are asked only once."""
-    return list({id(result): result for result in found.values()}.values())
 
 
 def _measures(scores: Sequence[dict[str, float]]) -> str:
@@ -148,7 +126,7 @@ def _differences(lines: Sequence[Line], against: Sequence[str], evidence: Eviden
             if gap is not None and other != key[1]:
                 gaps[key, other, split] = gap
     groups = {split: evidence.groups(lines[0].experiment, split) for split in TESTS}
-    told = _intervals(gaps, groups)
+    told = intervals(gaps, groups)
     head = ["mIoU minus that of", *(f"{name}, {split}" for split in TESTS for name in against)]
     body = [
         [line.name, *(told.get((line.key, o, s), DASH) for s in TESTS for o in against)]
@@ -168,41 +146,6 @@ def _differences(lines: Sequence[Line], against: Sequence[str], evidence: Eviden
 def _yardsticks(against: Sequence[str]) -> tuple[str, ...]:
     """Return the rows that are not compared themselves: teachers, where students are meant to win."""
     return tuple(name for name in against if name.endswith("teacher"))
-
-
-def gap_of(one: Found, other: Found, split: str) -> Gap | None:
-    """Return the difference of each test pair's IoU over the pairs of teachers both have, if any."""
-    both = sorted(one.keys() & other.keys())
-    if not both:
-        return None
-    first, second = (np.array([some[p]["iou"][split] for p in both]) for some in (one, other))
-    shared = [len(_distinct({place: some[place] for place in both})) for some in (one, other)]
-    most = max(len(_distinct(one)), len(_distinct(other)))
-    return Gap(100 * (first - second), min(shared), most)
-
-
-def _intervals(gaps: Gaps, groups: Mapping[str, Sequence[str]]) -> dict[tuple[Key, str, str], str]:
-    """Return the cell of each difference; those of one split are resampled together."""
-    found: dict[tuple[Key, str, str], str] = {}
-    for split, own in groups.items():
-        keys = [key for key in gaps if key[2] == split]
-        if keys:
-            means = np.stack([gaps[key].gaps_SN.mean(axis=0) for key in keys])
-            for key, interval in zip(keys, paired_intervals(means, groups=own), strict=True):
-                found[key] = interval_cell(interval, gaps[key])
-    return found
-
-
-def interval_cell(found: Interval, gap: Gap) -> str:
-    """Return an interval, how many runs it rests on where others have more, and each run's part."""
-    text = f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
-    if gap.runs >= LEAST_RUNS and (found.low > 0 or found.high < 0):
-        text = f"**{text}**"
-    if gap.runs < gap.most:
-        text += f" ({gap.runs} run{'s' if gap.runs > 1 else ''})"
-    parts = gap.gaps_SN.mean(axis=1)
-    alone = len(parts) < 2
-    return text if alone else f"{text}; by pair {' '.join(f'{part:+.1f}' for part in parts)}"
 
 
 def _calibration(lines: Sequence[Line], evidence: Evidence) -> str:
