@@ -70,7 +70,9 @@ def _warmup(percent: int) -> Student:
 
 
 def _named(name: str, changes: Mapping[str, Any]) -> Student:
-    return Student(f"recipe {name}", changes, "all" if changes.get("teachers", True) else "none")
+    """Return a named recipe's row; one with teachers of its own has the teacher of that bias."""
+    (taught_by,) = changes.get("teachers", ("all",)) or ("none",)
+    return Student(f"recipe {name}", changes, taught_by)
 
 
 def _recipes() -> tuple[Student, ...]:
@@ -122,6 +124,7 @@ TABLES: dict[str, Table] = {
             Student("ground truth, translated", {**GROUND_TRUTH, "augment": "translate"}, "none"),
             Student("ID teacher only", PLAIN, "id"),
             Student("OOD teacher only", PLAIN, "ood"),
+            Student("w/o both, with side branches", {"rectify": "none", "reweight": False}),
             Student("fixed halves", {**PLAIN, "granularity": "fixed"}),
             Average("teachers averaged"),
             Student("two ID teachers", {}, "twins"),

@@ -132,7 +132,7 @@ def figure_html(title: str, picture: str, *, note: str = "") -> str:
 def _draw_line(axes: "Axes", line: Line, name: str) -> None:
     grey = line.place is None
     ink = LIGHT["soft"] if line.place is None else colour(line.place)
-    dash = ":" if line.place is None else DASHES[line.place % NUM_COLOURS]
+    dash = ":" if line.place is None else dashes(line.place)
     lone = len(line.xs) == 1  # a line of one point is invisible
     axes.plot(
         line.xs,
@@ -150,6 +150,11 @@ def _draw_line(axes: "Axes", line: Line, name: str) -> None:
         axes.plot(line.xs, edge, color=ink, linestyle=dash, linewidth=0.7)
     if line.marked is not None:
         axes.plot([line.marked], [line.ys[list(line.xs).index(line.marked)]], "o", color=ink)
+
+
+def dashes(place: int) -> Any:
+    """Return the dashes of the n-th line; when colours begin again, each has other dashes than before."""
+    return DASHES[(place + place // NUM_COLOURS) % NUM_COLOURS]
 
 
 def _falls_below(lines: Sequence[Line]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from student.floors import WHOLE
 from student.metrics import MEASURES
 
+MOVED = "val_moved"  # beside the splits in what `evaluate` returns
 PUBLISHED = ("R1@0.3", "R1@0.5", "R1@0.7", "mIoU")  # what papers compare
 
 Scores = Mapping[str, Any]
@@ -38,11 +39,18 @@ def comparison_table(results: Mapping[str, Scores], *, splits: Sequence[str]) ->
 
 
 def evaluation_table(result: Scores) -> str:
-    """Return what `evaluate` says of one model: a block per split, floors above the model."""
+    """Return what `evaluate` says of one model: a block per split, floors above the model.
+
+    Last comes val with its moments moved, which is no split, where val was scored.
+    """
     name = Path(result["model"]).name or "model"
+    titles = {split: split for split in result["splits"]}
+    found = dict(result["splits"])
+    if MOVED in result:
+        titles[MOVED], found[MOVED] = f"{MOVED}, val with its moments moved", result[MOVED]
     blocks = [
-        _block(f"{split}: {scores['pairs']} pairs", scores["floors"], {name: scores})
-        for split, scores in result["splits"].items()
+        _block(f"{titles[split]}: {scores['pairs']} pairs", scores["floors"], {name: scores})
+        for split, scores in found.items()
     ]
     return "\n\n".join([_title([result]), *blocks])
 

@@ -153,6 +153,7 @@ RECIPES: dict[str, dict[str, Any]] = {  # named changes to the defaults, which a
     "views-gt-16": {**_VIEWS_GT, "batch": 16},
     "views-gt-average": {**_VIEWS_GT, "average": 0.99},
     "views-gt-right": {**_VIEWS_GT, "favour": "right"},
+    "views-gt-ood": {**_VIEWS_GT, "teachers": ("ood",)},
     "views-gt-alone": {**_VIEWS_GT, "teachers": ()},
     "views-gt-16-alone": {**_VIEWS_GT, "batch": 16, "teachers": ()},
     "translate-refkd-gt": {**_GT, "augment": "translate"},

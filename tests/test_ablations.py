@@ -46,6 +46,7 @@ def test_rows_in_order():
         "ground truth, translated",
         "ID teacher only",
         "OOD teacher only",
+        "w/o both, with side branches",
         "fixed halves",
         "teachers averaged",
         "two ID teachers",
@@ -78,7 +79,10 @@ def test_what_the_warm_up_changes():
 
 
 def test_what_the_controls_change():
-    """No teacher, one teacher and plain averages have neither rectification nor side branches."""
+    """No teacher, one teacher and plain averages have neither rectification nor side branches.
+
+    What the branches alone are worth, their losses beside eq. 5, is a row of its own.
+    """
     truth = {"teachers": (), "gt_ce_weight": 1.0, **NO_BRANCHES}
 
     assert changes_of("controls") == {
@@ -87,6 +91,7 @@ def test_what_the_controls_change():
         "ground truth, translated": {**truth, "augment": "translate"},
         "ID teacher only": {"teachers": ("id",), **NO_BRANCHES},
         "OOD teacher only": {"teachers": ("ood",), **NO_BRANCHES},
+        "w/o both, with side branches": {"rectify": "none", "reweight": False},
         "fixed halves": {"granularity": "fixed", **NO_BRANCHES},
         "two ID teachers": {"teachers": ("a", "b")},
     }
@@ -113,6 +118,7 @@ def test_named_recipes_have_a_row_each():
         row = rows["RefKD" if name == "paper" else f"recipe {name}"]
         assert row.changes == RECIPES[name]
     alone = _named("alone", {"teachers": (), "gt_ce_weight": 1.0})
+    assert rows["recipe views-gt-ood"].taught_by == "ood"
     assert (alone.taught_by, _named("both", {"hard": True}).taught_by) == ("none", "all")
 
 

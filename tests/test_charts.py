@@ -6,7 +6,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from pipeline.charts import Line, TimeRow, line_chart, time_line
+from pipeline.charts import Line, TimeRow, dashes, line_chart, time_line
+from pipeline.palette import colour
 
 
 def parsed(figure):
@@ -34,6 +35,12 @@ def test_line_goes_through_its_points():
 
     assert second[0] - first[0] == pytest.approx(third[0] - second[0], abs=0.02)
     assert second[1] - third[1] == pytest.approx((second[1] - first[1]) / 2, abs=0.02)
+
+
+def test_many_lines_are_told_apart():
+    """Thirty-six lines, more than any network has losses, differ in colour or in dashes."""
+    assert len({(colour(place), dashes(place)) for place in range(36)}) == 36
+    assert dashes(0) == "-"
 
 
 def test_axis_from_zero_or_not():

@@ -25,7 +25,7 @@ def test_every_command_parses(plan):
     for step in steps:
         program, *words = step.words
         used = {word.partition("/")[0] for word in words if word.startswith("$")}
-        assert used <= known | {"$REFKD_DATA"}
+        assert used <= known | {"$REFKD_DATA", "$EXPERIMENTS_CODE"}
         if program == "refkd":
             assert refkd.commands[words[0]].make_context(words[0], words[1:]).params
         else:
@@ -110,3 +110,32 @@ def test_recipes_with_views_get_caches_with_views(monkeypatch):
 
     assert sum(line.endswith("--views 1)") for line in lines) == 2
     assert ["VIEWS" in line for line in tables] == [False, True]
+
+
+def test_what_teachers_are_beside_their_kind():
+    """Fields that all models of an experiment share, and how the epoch is chosen, are said and named."""
+    teachers, changes = ("id", "ood-selected"), {"predictor": "transformer"}
+    part = Part("3", ("RefKD",))
+    experiment = Experiment("x", "x", (part,), "built-in", teachers, "seqpan", changes=changes)
+    lines = list(map(str, experiment_steps(SMOKE, experiment, results="kept", jobs=1)))
+    own = "--backbone seqpan --predictor transformer --epochs 1"
+
+    assert lines[1].startswith(
+        f"refkd teach data teachers/seqpan-transformer-ood-selected-0 --bias ood {own}"
+    )
+    assert lines[1].endswith("--moved-span-loss --select val+moved")
+    assert "select" not in lines[0]
+    assert own in lines[-1]
+    settings = SMOKE.teacher_settings(experiment, "ood-selected", 1)
+    assert (settings["predictor"], settings["select"]) == ("transformer", "val+moved")
+
+
+def test_teachers_of_another_data_set():
+    """They are trained by its experiments and found in its folder; here they are only scored."""
+    part = Part("1", ("ID teacher",))
+    experiment = Experiment("x", "x", (part,), "built-in", taught_on="elsewhere")
+    lines = list(map(str, experiment_steps(SMOKE, experiment, results="kept", jobs=1)))
+
+    assert not any(line.startswith("refkd teach") for line in lines)
+    assert "--teacher=id=../elsewhere/teachers/id-0" in lines[0]
+    assert "--teacher=ood=../elsewhere/teachers/ood-1" in lines[-1]

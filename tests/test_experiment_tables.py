@@ -196,6 +196,43 @@ def test_scores_and_differences_by_hand(planned):
     assert lines[-1] == "Not run yet: OOD teacher."
 
 
+def test_the_same_row_of_another_experiment(planned):
+    """A row is compared with its like above it; models that both experiments have are not."""
+    rows, folder = planned
+    group(folder, test_iid=["v", "w"], test_ood=["v", "w"])
+    about, teacher = rows["RefKD"].trials[0].about, rows["ID teacher"].trials[0].about
+    moved = {**about["teachers"]["ood"], "moved_span_loss": True}
+    keep(folder, about, {split: [0.5, 0.25] for split in TESTS})
+    keep(
+        folder,
+        {**about, "teachers": {**about["teachers"], "ood": moved}},
+        {split: [0.75, 0.5] for split in TESTS},
+    )
+    keep(folder, teacher, {split: [0.5, 0.5] for split in TESTS})
+    other = replace(ALL, name="other", label="other", teachers=("id", "ood-moved"))
+    shown = tuple(Shown(name, (Part("1"),)) for name in ("all", "other"))
+    block = Block("b", shown, beside=("all",), tells="differences")
+    text = block_text(block, Evidence(replace(PLAN, experiments=(ALL, other)), folder))
+
+    gained = "+25.00 [+25.00, +25.00]"
+    head, _, *body = [line for line in text.splitlines() if line.startswith("|")]
+    assert "| the same with all, test_iid | the same with all, test_ood |" in head
+    assert body == [f"| other: RefKD | {gained} | {gained} |"]
+
+
+def test_teachers_scored_on_other_data(planned):
+    """Their results say that they were taught elsewhere, by whatever seal, and count only there."""
+    rows, folder = planned
+    about = rows["ID teacher"].trials[0].about
+    elsewhere = {"id": {**about["teachers"]["id"], "data": "f" * 64}}
+    keep(folder, {**about, "teachers": elsewhere}, {split: [0.5] for split in TESTS})
+    asked = replace(ALL, taught_on="elsewhere")
+    row = TABLES["1"].rows[0]
+
+    assert Evidence(PLAN, folder).of(ALL, row, "test_iid") == {}
+    assert list(Evidence(PLAN, folder).of(asked, row, "test_iid")) == [0]
+
+
 def test_counts_of_runs_that_differ_by_split(planned):
     """A row with two runs on one test and one on the other says both."""
     rows, folder = planned

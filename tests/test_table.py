@@ -93,6 +93,21 @@ def test_evaluation():
     assert blocks[2].startswith("test_ood: 40 pairs\n")
 
 
+def test_val_moved_comes_last():
+    """Where val was scored, its pairs with moved moments have a block of their own, with its floors."""
+    found = result(50.0, splits=("test_iid", "val"))
+    floors = {"whole video": scored(7.0)}
+    blocks = evaluation_table({**found, "val_moved": scored(44.0, floors=floors)}).split("\n\n")
+
+    assert [block.splitlines()[0] for block in blocks[1:]] == [
+        "test_iid: 40 pairs",
+        "val: 40 pairs",
+        "val_moved, val with its moments moved: 40 pairs",
+    ]
+    assert blocks[3].splitlines()[2].split() == ["whole", "video", *["7.00"] * 7]
+    assert blocks[3].splitlines()[3].split() == ["id", *["44.00"] * 7]
+
+
 def test_score():
     """The measures beside the floors, then only what was odd."""
     found = {

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -97,6 +98,7 @@ def _print_commands(plan: Plan, names: list[str], *, results: Path, jobs: int) -
     """Print what would be run, each command once, for a shell in an empty folder."""
     shown: set[Step] = set()
     click.echo("EXPERIMENTS=$PWD")
+    click.echo(f"EXPERIMENTS_CODE={shlex.quote(str(Path(__file__).resolve().parent))}")
     for experiment in plan.experiments:
         if experiment.name not in names:
             continue

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.floors import Floors, read_floors
-from experiments.plan import Experiment, Plan, Settings
+from experiments.plan import OTHER_DATA, Experiment, Plan, Settings
 from experiments.steps import twin_seeds
 from pipeline.ablations import Average, Row, Student
 from pipeline.planning import TRUE_TO_TRAINING
@@ -146,7 +146,9 @@ def _of_split(split: str) -> Sequence[str]:
 def _key(about: About) -> str:
     """Return a digest that is equal for results about the same, whichever version of the code made it."""
     teachers: dict[str, Any] = {
-        name: {k: v for k, v in own.items() if k != "backbone_version"}
+        name: {
+            k: OTHER_DATA if k == "data" else v for k, v in own.items() if k != "backbone_version"
+        }
         for name, own in about["teachers"].items()
     }
     plain = {name: value for name, value in about.items() if name != "backbone_version"}

@@ -15,7 +15,6 @@ CLAIMS = (
 )
 ELSEWHERE = (Part("2"), Part("3"), Part("controls", ("ground truth only", "fixed halves")))
 TEACHERS = ("ID teacher", "OOD teacher")
-CONTROLS = ("ground truth, translated", AVERAGED, ALONE)
 TOGETHER = ("recipe best",)
 LIGHT = ("half the width", "SeqPAN student")
 
@@ -28,6 +27,16 @@ DATA = (
         ),
         {"epochs": 20},
         source=r"_(\d+)$",  # many windows of one THUMOS14 video
+    ),
+    Data(  # the same, but test_ood shifts lengths instead of places
+        "lengths",
+        (
+            "python $REFKD_DATA/multithumos/make_moments.py moments",
+            "python $EXPERIMENTS_CODE/longer.py moments longer",
+            "refkd prepare data --annotations longer --features longer/features --clips 64",
+        ),
+        {"epochs": 20},
+        source=r"_(\d+)$",
     ),
     Data(  # all pairs, 1,024 simulated channels
         "charades",
@@ -43,6 +52,7 @@ KINDS = {
     "id": Kind("id"),
     "ood": Kind("ood"),
     "ood-moved": Kind("ood", moved_span_loss=True),
+    "ood-selected": Kind("ood", moved_span_loss=True, select="val+moved"),
     "ood-stretched": Kind("ood", moved_span_loss=True, moved_stretch=2.0),
     "id-folds": Kind("id", folds=3),
     "ood-folds": Kind("ood", folds=3),
@@ -67,6 +77,13 @@ EXPERIMENTS = (
     Experiment("seqpan", "SeqPAN", ELSEWHERE, backbone="seqpan"),
     Experiment("mrtnet", "MRTNet-style", ELSEWHERE, backbone="mrtnet"),
     Experiment(
+        "seqpan-transformer",
+        "SeqPAN, transformer predictor",
+        (Part("2"),),
+        backbone="seqpan",
+        changes={"predictor": "transformer"},
+    ),
+    Experiment(
         "light",
         "plain OOD teacher",
         (Part("light", ("RefKD", *LIGHT)),),
@@ -76,6 +93,35 @@ EXPERIMENTS = (
         "moved span loss, stretched",
         (Part("1", ("OOD teacher",)),),
         teachers=("id", "ood-stretched"),
+    ),
+    Experiment(
+        "selected",
+        "moved span loss, chosen by val+moved",
+        (Part("1", ("OOD teacher",)),),
+        teachers=("id", "ood-selected"),
+    ),
+    Experiment(
+        "lengths-plain",
+        "plain OOD teacher",
+        (Part("1", TEACHERS),),
+        data="lengths",
+        taught_on="multithumos",
+    ),
+    Experiment(
+        "lengths",
+        "moved span loss",
+        (Part("1", ("OOD teacher",)),),
+        data="lengths",
+        teachers=("id", "ood-moved"),
+        taught_on="multithumos",
+    ),
+    Experiment(
+        "lengths-stretched",
+        "moved span loss, stretched",
+        (Part("1", ("OOD teacher",)),),
+        data="lengths",
+        teachers=("id", "ood-stretched"),
+        taught_on="multithumos",
     ),
     Experiment(
         "folds",
@@ -105,11 +151,25 @@ BLOCKS = (
         (
             Shown("claims", (Part("1", TEACHERS),)),
             Shown("claims-moved", (OOD,)),
+            Shown("selected", (OOD,)),
             Shown("stretched", (OOD,)),
         ),
+        beside=("claims", "claims-moved"),
     ),
-    Block("claims", (Shown("claims"),), (*TEACHERS, *CONTROLS)),
-    Block("claims-moved", (Shown("claims-moved"),), (*TEACHERS, *CONTROLS)),
+    Block(
+        "aim",
+        (Shown("claims"), Shown("claims-moved")),
+        ("RefKD", "recipe best"),
+        tells="differences",
+    ),
+    Block("claims", (Shown("claims"),), TEACHERS),
+    Block("claims-moved", (Shown("claims-moved"),), TEACHERS, beside=("claims",)),
+    Block(
+        "lengths",
+        (Shown("lengths-plain"), Shown("lengths"), Shown("lengths-stretched")),
+        ("ID teacher",),
+        beside=("lengths",),
+    ),
     Block("recipes", (Shown("recipes"),), (*TEACHERS, "RefKD")),
     Block(
         "together",
@@ -135,6 +195,7 @@ BLOCKS = (
         (
             Shown("claims", BACKBONES, label="VSLNet"),
             Shown("seqpan", BACKBONES),
+            Shown("seqpan-transformer", (ONE,)),
             Shown("mrtnet", BACKBONES),
         ),
         TEACHERS,
@@ -148,6 +209,7 @@ BLOCKS = (
         "folds",
         (Shown("claims", (ONE, Part("3", TAUGHT)), label="not cross-fitted"), Shown("folds")),
         TEACHERS,
+        beside=("claims",),
     ),
     Block("light", (Shown("light"),), ("RefKD",)),
     Block(

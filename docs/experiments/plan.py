@@ -6,13 +6,14 @@ student i of every row learns from pair i. FULL and SMOKE stand in full.py and s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.ablations import TABLES, Row, Student
 from student.recipe import RECIPES, TEACHER_KNOBS, Recipe, recipe_json
 
 Settings = dict[str, Any]
+OTHER_DATA = "another"  # stands for the data of teachers that are only scored, whatever its seal
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Kind:
     moved_span_loss: bool = False
     moved_stretch: float = 1.0
     folds: int = 0  # cross-fitted if at least 2
+    select: str = ""  # what chooses the epoch, if not val
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class Experiment:
     teachers: tuple[str, str] = ("id", "ood")
     backbone: str = "vslnet"  # of teachers and, unless a row changes it, of students
     recipe: str = "paper"  # a name of RECIPES, which every row starts from
+    changes: Mapping[str, Any] = field(default_factory=dict)  # recipe fields of all its models
     together: bool = False
+    taught_on: str = ""  # the data set its teachers are of, if they are only scored on this one
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class Block:
     name: str
     shown: tuple[Shown, ...]
     against: tuple[str, ...] = ()  # rows of the same experiment
-    tells: Literal["scores", "calibration", "costs"] = "scores"
+    beside: tuple[str, ...] = ()  # experiments whose rows of the same name are compared with too
+    tells: Literal["scores", "differences", "calibration", "costs"] = "scores"
 
 
 @dataclass(frozen=True)
@@ -107,16 +112,23 @@ class Plan:
 
     def base(self, experiment: Experiment) -> Recipe:
         """Return the recipe that the rows of an experiment change."""
-        own = {"backbone": experiment.backbone, **self.data_of(experiment).base}
-        return Recipe(**{**RECIPES[experiment.recipe], **own})
+        return Recipe(**{**RECIPES[experiment.recipe], **self.own_fields(experiment)})
+
+    def own_fields(self, experiment: Experiment) -> Settings:
+        """Return the recipe fields that are the same for all models of an experiment."""
+        base = self.data_of(experiment).base
+        return {"backbone": experiment.backbone, **experiment.changes, **base}
 
     def teacher_settings(self, experiment: Experiment, kind: str, seed: int) -> Settings:
         """Return how a teacher is trained, as its model says, but for data and code."""
-        data = self.data_of(experiment)
-        recipe = Recipe(backbone=experiment.backbone, seed=seed, **data.base)
+        recipe = Recipe(**{**self.own_fields(experiment), "seed": seed})
         settings = {k: v for k, v in recipe_json(recipe).items() if k in TEACHER_KNOBS}
         found = {**settings, **vars(self.kinds[kind])}
-        return {**found, "fold_by": data.source} if self.kinds[kind].folds else found
+        if experiment.taught_on:
+            found["data"] = OTHER_DATA
+        if not self.kinds[kind].folds:
+            return found
+        return {**found, "fold_by": self.data_of(experiment).source}
 
     def crowd(self, experiment: Experiment) -> dict[str, tuple[str, int]]:
         """Return kind and seed of the teachers that teach together, by their names in the cache."""
@@ -141,6 +153,8 @@ class Plan:
 
 
 def teacher_folder(experiment: Experiment, kind: str, seed: int) -> str:
-    """Return the folder of a teacher inside the working folder of its data set."""
-    backbone = "" if experiment.backbone == "vslnet" else f"{experiment.backbone}-"
-    return f"teachers/{backbone}{kind}-{seed}"
+    """Return the folder of a teacher, seen from the working folder of the experiment's data set."""
+    backbone = [] if experiment.backbone == "vslnet" else [experiment.backbone]
+    name = "-".join([*backbone, *map(str, experiment.changes.values()), kind, str(seed)])
+    above = f"../{experiment.taught_on}/" if experiment.taught_on else ""
+    return f"{above}teachers/{name}"

@@ -26,6 +26,7 @@ from stores.files import SEAL
 from stores.models import read_facts
 
 log = logging.getLogger("refkd")
+HERE = Path(__file__).resolve().parent  # $EXPERIMENTS_CODE in commands
 OF_DATA_AND_CODE = ("data", "backbone_version")
 
 
@@ -92,7 +93,7 @@ class Runner:
             if self._source is None:
                 raise RefkdError("this needs the real data; give its folder by --data DIR")
             words = [word.replace("$REFKD_DATA", str(self._source)) for word in words]
-        return words
+        return [word.replace("$EXPERIMENTS_CODE", str(HERE)) for word in words]
 
     def _teach(self, steps: Sequence[Step]) -> None:
         """Train teachers, several at a time."""

@@ -44,8 +44,8 @@ def experiment_steps(plan: Plan, experiment: Experiment, *, results: str, jobs: 
 
 def _teach(plan: Plan, experiment: Experiment) -> Iterator[Step]:
     data = plan.data_of(experiment)
-    own = _options({"backbone": experiment.backbone, **data.base})
-    for seed in plan.seeds:
+    own = _options(plan.own_fields(experiment))
+    for seed in () if experiment.taught_on else plan.seeds:
         for name in experiment.teachers:
             kind = plan.kinds[name]
             words = ["refkd", "teach", "data", teacher_folder(experiment, name, seed)]
@@ -54,6 +54,7 @@ def _teach(plan: Plan, experiment: Experiment) -> Iterator[Step]:
             words += (
                 ["--moved-stretch", f"{kind.moved_stretch:g}"] if kind.moved_stretch > 1 else []
             )
+            words += ["--select", kind.select] if kind.select else []
             words += ["--folds", str(kind.folds)] if kind.folds else []
             words += ["--fold-by", data.source] if kind.folds and data.source else []
             settings = plan.teacher_settings(experiment, name, seed)
@@ -80,7 +81,7 @@ def _ablate(plan: Plan, experiment: Experiment, part: Part, results: str, jobs: 
     words += ["--seeds", str(len(plan.seeds)), "--jobs", str(jobs), "--results", results]
     words += [] if experiment.recipe == "paper" else ["--recipe", experiment.recipe]
     words += ["--teachers", ",".join(pairs[0])] if experiment.together else []
-    words += _options({"backbone": experiment.backbone, **plan.data_of(experiment).base})
+    words += _options(plan.own_fields(experiment))
     for own in pairs[: len(plan.seeds)]:  # twins are the same ID teachers
         words += [f"--teacher={name}={folder}" for name, folder in own.items()]
     return Step(tuple(words), data=experiment.data)

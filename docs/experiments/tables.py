@@ -3,8 +3,8 @@
 Scores and differences are in percent.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -42,9 +42,8 @@ def block_text(block: Block, evidence: Evidence) -> str:
     if not there:
         return "Not run yet."
     tables = {"scores": _scores, "calibration": _calibration, "costs": _costs}
-    parts = [tables[block.tells](there, evidence)]
-    if block.against:
-        parts.append(_differences(there, block.against, evidence))
+    parts = [tables[block.tells](there, evidence)] if block.tells in tables else []
+    parts.append(_differences(there, block, evidence))
     lacking = [line.name for line in every if line not in there]
     if lacking:
         parts.append(f"Not run yet: {'; '.join(lacking)}.")
@@ -116,31 +115,54 @@ def _measures(scores: Sequence[dict[str, float]]) -> str:
     return " / ".join([*plain, _spread([one[miou] for one in scores])])
 
 
-def _differences(lines: Sequence[Line], against: Sequence[str], evidence: Evidence) -> str:
-    """Return a table of the mIoU of each row minus that of others of its experiment."""
-    found = {(line.key, split): _of(line, split, evidence) for line in lines for split in TESTS}
+def _differences(lines: Sequence[Line], block: Block, evidence: Evidence) -> str:
+    """Return a table of the mIoU of each row minus that of others, as the block asks."""
     gaps: Gaps = {}
-    for key in (line.key for line in lines if line.row.name not in _yardsticks(against)):
-        for other, split in ((o, s) for o in against for s in TESTS):
-            gap = gap_of(found[key, split], found.get(((key[0], other), split), {}), split)
-            if gap is not None and other != key[1]:
-                gaps[key, other, split] = gap
+    for line in lines:
+        for title, other in _others(line, lines, block, evidence):
+            for split in TESTS:
+                one, two = (_of(some, split, evidence) for some in (line, other))
+                gap = None if one == two else gap_of(one, two, split)
+                if gap is not None:
+                    gaps[line.key, title, split] = gap
+    if not gaps:
+        return ""
     groups = {split: evidence.groups(lines[0].experiment, split) for split in TESTS}
     told = intervals(gaps, groups)
-    head = ["mIoU minus that of", *(f"{name}, {split}" for split in TESTS for name in against)]
+    named = [*block.against, *(_same_row(name, evidence) for name in block.beside)]
+    titles = [title for title in named if any(title == other for _, other, _ in told)]
+    head = ["mIoU minus that of", *(f"{title}, {split}" for split in TESTS for title in titles)]
     body = [
-        [line.name, *(told.get((line.key, o, s), DASH) for s in TESTS for o in against)]
+        [line.name, *(told.get((line.key, o, s), DASH) for s in TESTS for o in titles)]
         for line in lines
         if any(key == line.key for key, _, _ in told)
     ]
-    if not body:
-        return ""
     legend = (
         "95% intervals of a paired bootstrap over test videos, for the models that were trained: they "
-        f"do not hold the chance of seeds or teachers. Bold where {LEAST_RUNS} runs or more exclude "
-        "zero; then the difference of each run, in the order of the pairs of teachers."
+        "do not cover how seeds and teachers vary, and are not corrected for their number. Bold: at "
+        f"least {LEAST_RUNS} runs, and without zero. Then the difference of each run, in the order of "
+        "the pairs of teachers."
     )
     return f"{legend}\n\n{markdown([head, *body])}"
+
+
+def _others(
+    line: Line, lines: Sequence[Line], block: Block, evidence: Evidence
+) -> Iterator[tuple[str, Line]]:
+    """Yield the rows that a row is compared with, each with the title of its column."""
+    if line.row.name not in _yardsticks(block.against):
+        for name in block.against:
+            same = [one for one in lines if one.key == (line.experiment.name, name)]
+            yield from ((name, other) for other in same if other.key != line.key)
+    order = list(dict.fromkeys(shown.experiment for shown in block.shown))
+    for name in block.beside:
+        if name not in order[order.index(line.experiment.name) :]:  # those below look up to it
+            other = replace(line, experiment=evidence.plan.experiment(name))
+            yield _same_row(name, evidence), other
+
+
+def _same_row(experiment: str, evidence: Evidence) -> str:
+    return f"the same with {evidence.plan.experiment(experiment).label}"
 
 
 def _yardsticks(against: Sequence[str]) -> tuple[str, ...]:
