@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cli.options import PATH, device_option, json_option, named, threads_option
+from cli.options import PATH, device_option, group_by_option, json_option, named, threads_option
 from cli.printing import show
 
 
@@ -132,6 +132,7 @@ def score(
     "A teacher to show beside the students; a NAME again for each of several seeds.",
     several=True,
 )
+@group_by_option
 @device_option
 @json_option
 def report(
@@ -140,6 +141,7 @@ def report(
     *,
     data: Path,
     teacher: dict[str, list[Path]],
+    group_by: str,
     device: str,
     as_json: bool,
 ) -> None:
@@ -150,7 +152,7 @@ def report(
     """
     from pipeline.report import report as stage
 
-    page = stage(out, data=data, teachers=teacher, runs=runs, device=device)
+    page = stage(out, data=data, teachers=teacher, runs=runs, group_by=group_by, device=device)
     show({"report": str(page)}, str(page), as_json=as_json)
 
 

@@ -110,6 +110,13 @@ device_option: Decorator = click.option(
     show_default=True,
     help="Where to compute; auto takes a GPU if there is one.",
 )
+group_by_option: Decorator = click.option(
+    "--group-by",
+    default="",
+    metavar="REGEX",
+    help="Its first group finds in a video's id what the video was cut from: intervals draw those "
+    "instead of videos.",
+)
 compile_option: Decorator = click.option(
     "--compile",
     "compiled",

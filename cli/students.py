@@ -9,6 +9,7 @@ from cli.options import (
     PATH,
     compile_option,
     device_option,
+    group_by_option,
     json_option,
     named,
     recipe_options,
@@ -93,6 +94,7 @@ def distill(
     metavar="DIR",
     help="Where a JSON file of each finished run is kept.  [default: RUNS/results]",
 )
+@group_by_option
 @recipe_options()
 @device_option
 @compile_option
@@ -108,6 +110,7 @@ def ablate(
     jobs: int,
     teacher: dict[str, list[Path]],
     results: Path | None,
+    group_by: str,
     recipe: Recipe,
     device: str,
     compiled: bool,
@@ -133,6 +136,7 @@ def ablate(
         teachers=teacher,
         results=results,
         rows=rows,
+        group_by=group_by,
         device=device,
         compiled=compiled,
     )

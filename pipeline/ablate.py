@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pipeline.ablations import TABLES, Student, Table
 from pipeline.crew import Told, work_off
-from pipeline.judging import Judge, judged_splits, pair_videos
+from pipeline.judging import Judge, judged_splits, pair_sources
 from pipeline.planning import PlannedRow, Planner, Trial
 from pipeline.results import Result, Results
 from pipeline.sources import make_groups, open_sources
@@ -38,6 +38,7 @@ def ablate(
     teachers: Mapping[str, Sequence[Path]] | None = None,
     results: Path | None = None,
     rows: Sequence[str] = (),
+    group_by: str = "",
     device: str = "auto",
     compiled: bool = False,
 ) -> dict[str, Any]:
@@ -45,8 +46,9 @@ def ablate(
 
     A row's students have the recipe's seed and the `seeds` - 1 that follow. Results are kept in
     `results` (`runs`/results if not given), found there by what they are about, and shared by all
-    tables. `rows` are the names of those wanted, all if none is named. Raises RefkdError if a cache
-    does not fit, or at the end if a student failed.
+    tables. `rows` are the names of those wanted, all if none is named; intervals draw videos, or what
+    `group_by` finds in their ids. Raises RefkdError if a cache does not fit, or at the end if a
+    student failed.
     """
     dataset, chosen = open_dataset(data), _with_rows(table, rows)
     folders = teachers or {}
@@ -55,6 +57,7 @@ def ablate(
     groups = make_groups(sources, recipe.teachers, twins=twins)
     planner = Planner(dataset, recipe, seeds=seeds, sources=sources, folders=folders)
     tests = [split for split in judged_splits(dataset) if split not in VALIDATION]
+    groups_of = pair_sources(dataset, tests, group_by=group_by)
     folder = results or runs / "results"
     planned = _answerable(planner.rows(chosen, groups), Results(folder))
     todo = _missing(planned, Results(folder))
@@ -74,9 +77,8 @@ def ablate(
         "floors": {
             split: floors(dataset.pairs.get("train"), dataset.pairs[split]) for split in tests
         },
-        "rows": summarise(
-            planned, kept, table=chosen, tests=tests, videos=pair_videos(dataset, tests)
-        ),
+        "group_by": group_by,
+        "rows": summarise(planned, kept, table=chosen, tests=tests, videos=groups_of),
     }
 
 

@@ -24,10 +24,11 @@ def ablation_table(result: Mapping[str, Any]) -> str:
     blocks = [_scores_block(title, result)]
     if any(row["difference"] for row in rows):
         head = [["", *splits]]
+        drawn = "what test videos were cut from" if result["group_by"] else "test videos"
         told = (
-            f"mIoU of each row minus that of {full}, 95% interval of a paired bootstrap over test "
-            "videos,\nfor the models that were trained: it does not hold the chance of seeds or "
-            "teachers"
+            f"mIoU of each row minus that of {full}, 95% interval of a paired bootstrap over "
+            f"{drawn},\nfor the models that were trained: it does not cover how seeds and teachers "
+            "vary"
         )
         body = _body(
             [row for row in rows if row["difference"]],

@@ -43,15 +43,23 @@ def scores_section(found: Found, floors: Mapping[str, Mapping[str, Any]], *, suf
 
 
 def differences(
-    main: str, found: Found, videos: Mapping[str, Sequence[str]], *, suffix: str
+    main: str,
+    found: Found,
+    sources: Mapping[str, Sequence[str]],
+    *,
+    suffix: str,
+    drawn: str = "the videos",
 ) -> str:
     """Return a table of the mIoU of one subject minus that of each other, with its interval.
 
-    `videos` names the video of each pair, by test split.
+    `sources` names what is drawn of each pair, its video or what that was cut from, by test split;
+    `drawn` calls it by a word.
     """
     rows = {}
     for name, scored in found.items():
-        gaps = [difference(found[main], scored, split, videos=own) for split, own in videos.items()]
+        gaps = [
+            difference(found[main], scored, split, videos=own) for split, own in sources.items()
+        ]
         if name != main and any(gap is not None for gap in gaps):
             rows[f"minus {several(name, len(scored))}"] = [
                 Cell("not known")
@@ -63,12 +71,12 @@ def differences(
         return ""
     caption = f"mIoU of {several(main, len(found[main]))} minus that of others{suffix}"
     note = paragraph(
-        "With the 95% interval of a paired bootstrap over the videos of the split, for the models "
-        "that were trained; bold where all of it lies above 0. It does not hold the chance of seeds "
-        "or teachers: one run proves nothing.",
+        f"With the 95% interval of a paired bootstrap over {drawn} of the split, for the models "
+        "that were trained; bold where all of it lies above 0. It does not cover how seeds and "
+        "teachers vary: one run proves nothing.",
         kind="soft",
     )
-    return number_table(caption, "points", list(videos), rows) + note
+    return number_table(caption, "points", list(sources), rows) + note
 
 
 def warmup_section(

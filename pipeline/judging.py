@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.results import DECIMALS, FORMAT, VERSION, Result, Results
 from stores.dataset import DataSet, open_dataset
 from stores.errors import RefkdError
 from stores.fingerprints import SHORT, digest, file_digest
+from stores.folds import sources_of
 from stores.models import check_fit
 
 LAYERS = ("stores", "student", "pipeline")
@@ -133,9 +135,19 @@ def judged_splits(data: DataSet) -> list[str]:
     return [*(["val"] if data.pairs.get("val") else []), *tests]
 
 
-def pair_videos(data: DataSet, splits: Sequence[str]) -> dict[str, list[str]]:
-    """Return the video of each pair of some splits, in the order of the IoUs that are kept."""
-    return {split: [pair.video for pair in data.pairs[split]] for split in splits}
+def pair_sources(
+    data: DataSet, splits: Sequence[str], *, group_by: str = ""
+) -> dict[str, list[str]]:
+    """Return the video of each pair of some splits, in the order of the IoUs that are kept.
+
+    With `group_by`, a regular expression whose first group finds in a video's id what it was cut
+    from, that. Raises RefkdError if a video does not match.
+    """
+    videos = {split: [pair.video for pair in data.pairs[split]] for split in splits}
+    if not group_by:
+        return videos
+    known = sources_of(chain.from_iterable(videos.values()), group_by, option="--group-by")
+    return {split: [known[video] for video in own] for split, own in videos.items()}
 
 
 def _rounded(values_N: npt.NDArray[np.float64]) -> list[float]:

@@ -11,7 +11,7 @@ from pipeline.accounts import costs_section
 from pipeline.curves import teaching_section, training_section
 from pipeline.evidence import calibration_section, differences, scores_section, warmup_section
 from pipeline.examples import Logits, examples_section
-from pipeline.judging import pair_videos
+from pipeline.judging import pair_sources
 from pipeline.page import document, facts_table, paragraph, section
 from pipeline.provenance import check_member, shown_seals
 from pipeline.scoring import score_subjects, split_floors
@@ -41,12 +41,14 @@ def report(
     data: Path,
     runs: Sequence[Path],
     teachers: Mapping[str, Sequence[Path]] | None = None,
+    group_by: str = "",
     device: str = "auto",
 ) -> Path:
     """Write the page `out` about run folders, or folders that hold them, and return it.
 
     Results of `refkd ablate` that lie in such folders are shown too, and spare asking their
-    models. Raises RefkdError if a folder holds no finished run, no run is a student, the data have
+    models. Intervals draw videos, or what the first group of the expression `group_by` finds in
+    their ids. Raises RefkdError if a folder holds no finished run, no run is a student, the data have
     nothing to score, or a run is of another cache than the one that lies where it learned.
     """
     dataset, device = open_dataset(data), resolve_device(device)
@@ -58,6 +60,7 @@ def report(
     if not splits:
         raise RefkdError(f"{data} has no split but train; prepare it with val or test annotations")
     tests = [split for split in splits if split != "val"]
+    sources = pair_sources(dataset, tests, group_by=group_by)
     found = score_subjects(subjects, dataset, splits, device=device)
     floors = split_floors(dataset, splits)
     main = next(one for one in subjects if one.kind == "student" and one.at_hand)
@@ -69,7 +72,13 @@ def report(
         paragraph(_summary(dataset, subjects)),
         *([paragraph(SIMULATED, kind="note")] if dataset.simulated else []),
         scores_section(found, floors, suffix=suffix),
-        differences(main.name, found, pair_videos(dataset, tests), suffix=suffix),
+        differences(
+            main.name,
+            found,
+            sources,
+            drawn="the sources of the videos" if group_by else "the videos",
+            suffix=suffix,
+        ),
         warmup_section(subjects, found, list(floors), suffix=suffix),
         training_section(subjects),
         teaching_section(main),

@@ -20,19 +20,21 @@ from stores.seeds import generator
 EVERYTHING = -1  # in the place of a fold: the model that was fitted on all videos
 
 
-def sources_of(videos: Iterable[str], pattern: str) -> dict[str, str]:
+def sources_of(videos: Iterable[str], pattern: str, *, option: str = "--fold-by") -> dict[str, str]:
     """Return what each video was cut from: the first group of the first match of an expression.
+
+    `option` is what the expression was given as.
 
     Raises RefkdError, naming the video, if one does not match.
     """
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise RefkdError(f"{pattern} is no regular expression: {error}; mend --fold-by") from error
+        raise RefkdError(f"{pattern} is no regular expression: {error}; mend {option}") from error
     if not expression.groups:
         raise RefkdError(
             f"{pattern} has no group that would be a video's source; put it into parentheses, "
-            "as in --fold-by '_([0-9]+)$'"
+            f"as in {option} '_([0-9]+)$'"
         )
     found = {}
     for video in videos:
@@ -40,7 +42,7 @@ def sources_of(videos: Iterable[str], pattern: str) -> dict[str, str]:
         if match is None or not match[1]:
             raise RefkdError(
                 f"video {video} does not match {pattern}, whose first group is to be its source; "
-                "mend --fold-by"
+                f"mend {option}"
             )
         found[video] = match[1]
     return found

@@ -140,6 +140,18 @@ def test_from_the_files_alone(whole, data_folder, cache_folder, tmp_path, caplog
     assert "4 results are of caches with other keys" in caplog.text
 
 
+def test_videos_of_one_source(whole, data_folder, cache_folder):
+    """Where all videos are of one source, each draw is all of them: nothing is left to chance."""
+    _, runs = whole
+    found = run(data_folder, cache_folder, runs, seeds=2, group_by="^(test)_")
+
+    assert found["group_by"] == "^(test)_"
+    gaps = [gap for row in found["rows"] for gap in row["difference"].values()]
+    assert gaps
+    for gap in gaps:
+        assert gap["low"] == pytest.approx(gap["mean"]) == gap["high"]
+
+
 def test_teachers_that_are_not_given(data_folder, cache_folder, tmp_path, caplog):
     """Their row is left out, and it is said how to have it."""
     found = run(data_folder, cache_folder, tmp_path)

@@ -84,7 +84,7 @@ def test_pairs_of_one_video_are_one():
 
     assert rows(text)["minus other"][0] == "+5.00 [+5.00, +5.00]"
     assert "a paired bootstrap over the videos of the split" in text
-    assert "It does not hold the chance of seeds or teachers" in text
+    assert "It does not cover how seeds and teachers vary" in text
 
 
 def test_no_differences_of_a_lone_subject():

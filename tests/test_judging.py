@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluate import evaluate
-from pipeline.judging import Judge, code_version, judged_splits
+from pipeline.judging import Judge, code_version, judged_splits, pair_sources
 from pipeline.planning import Trial
 from pipeline.results import about_teachers
 from stores.dataset import open_dataset
@@ -113,6 +113,18 @@ def test_a_model_of_other_features(judge, data, make_data, teacher_folders, tmp_
 
     with pytest.raises(RefkdError, match=r"id was trained with grid fixed but .* has cap"):
         elsewhere(trial_of(open_dataset(other), teacher_folders["id"]))
+
+
+def test_sources_of_pairs(data):
+    """Videos, or what the first group of an expression finds in them; a video without is an error."""
+    videos = [pair.video for pair in data.pairs["test_iid"]]
+
+    assert pair_sources(data, ["test_iid"]) == {"test_iid": videos}
+    assert pair_sources(data, ["test_iid"], group_by=r"_(\d)") == {
+        "test_iid": [video.split("_")[2][0] for video in videos]
+    }
+    with pytest.raises(RefkdError, match=r"video test_iid_000 does not match .*; mend --group-by"):
+        pair_sources(data, ["test_iid"], group_by="(nothing)")
 
 
 def test_splits_that_are_judged(data):

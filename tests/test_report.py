@@ -4,7 +4,9 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from click.testing import CliRunner
 
+from cli.main import refkd
 from pipeline.evaluate import evaluate
 from pipeline.report import _selection, report
 from pipeline.subjects import Member, Subject, find_runs
@@ -144,6 +146,17 @@ def test_same_inputs_same_bytes(plain, data_folder, runs_folder, tmp_path):
     again = report(tmp_path / "again.html", data=data_folder, runs=runs, device="cpu")
 
     assert again.read_text() == plain
+
+
+def test_what_intervals_draw(data_folder, runs_folder, teachers, tmp_path):
+    """By --group-by the sources of videos, and the page says so."""
+    arguments = ["report", str(runs_folder), str(tmp_path / "page.html"), f"--data={data_folder}"]
+    arguments += [f"--teacher=id={teachers['id'][0]}", "--group-by=^(test)_"]
+    told = CliRunner().invoke(refkd, arguments, catch_exceptions=False)
+
+    assert told.exit_code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "a paired bootstrap over the sources of the videos of the split" in page
 
 
 def test_simulated_is_said_wherever_scores_stand(make_data, runs_folder, tmp_path):

@@ -14,12 +14,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.judging import pair_videos
+from pipeline.judging import pair_sources
 from pipeline.results import data_content
 from stores.dataset import DataSet, open_dataset
 from stores.errors import RefkdError
 from stores.files import read_json, write_atomic
-from stores.folds import sources_of
 
 FORMAT = "refkd-floors"
 NAME = "floors.json"
@@ -57,11 +56,7 @@ def _floors(data: DataSet) -> dict[str, Any]:
 
 def _groups(data: DataSet, source: str) -> dict[str, list[str]]:
     tests = [split for split in data.pairs if split.startswith("test")]
-    videos = pair_videos(data, tests)
-    if not source:
-        return videos
-    known = sources_of([video for own in videos.values() for video in own], source)
-    return {split: [known[video] for video in own] for split, own in videos.items()}
+    return pair_sources(data, tests, group_by=source)
 
 
 def read_floors(results: Path) -> Floors | None:
