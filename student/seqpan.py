@@ -4,7 +4,8 @@ Every clip is matched to one of four classes: outside the moment, at its begin, 
 the embedding of its class joins its features. The published soft labels of the span are left out:
 a student learns from its teachers instead, a teacher from the plain cross-entropy of the other
 backbones. The published noise is drawn in training only, so that answers can be cached, and every
-score is of real seconds, not of moments rounded to clips.
+score is of real seconds, not of moments rounded to clips. The paper predicts with transformers
+(`--predictor transformer`).
 
 Shapes: N pairs, T clips, L words, D channels, H width, C = 4 classes.
 """
