@@ -151,6 +151,7 @@ RECIPES: dict[str, dict[str, Any]] = {  # named changes to the defaults, which a
     "views-refkd-gt": {**_GT, "augment": "views"},
     "views-gt": _VIEWS_GT,
     "views-gt-16": {**_VIEWS_GT, "batch": 16},
+    "views-gt-side": {**_VIEWS_GT, "side_weight": 0.1},
     "views-gt-average": {**_VIEWS_GT, "average": 0.99},
     "views-gt-right": {**_VIEWS_GT, "favour": "right"},
     "views-gt-ood": {**_VIEWS_GT, "teachers": ("ood",)},

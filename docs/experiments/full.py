@@ -168,7 +168,7 @@ BLOCKS = (
         "lengths",
         (Shown("lengths-plain"), Shown("lengths"), Shown("lengths-stretched")),
         ("ID teacher",),
-        beside=("lengths",),
+        beside=("lengths-plain", "lengths"),
     ),
     Block("recipes", (Shown("recipes"),), (*TEACHERS, "RefKD")),
     Block(
