@@ -30,7 +30,7 @@ def test_which_rows_stay(rows, start_s, end_s, share, stay):
 
 
 def test_a_split_made_of_another(tmp_path):
-    """The pairs of test_iid come once more with later starts told by their own rows; others are copied."""
+    """The pairs of test_iid come once more, seconds counted from the rows left; others are copied."""
     moments = tmp_path / "moments"
     (moments / "features").mkdir(parents=True)
     rows_nD = np.arange(40, dtype=np.float16).reshape(20, 2)
@@ -39,6 +39,7 @@ def test_a_split_made_of_another(tmp_path):
         (moments / f"{split}.json").write_text(json.dumps({f"{split}_0": pair}))
         np.save(moments / "features" / f"{split}_0.npy", rows_nD)
     main(moments, tmp_path / "out")
+    main(moments, tmp_path / "out")  # as after a kill
     made = json.loads((tmp_path / "out" / "test_ood.json").read_text())["test_ood_0"]
     left_nD = np.load(tmp_path / "out" / "features" / "test_ood_0.npy")
     ((start_s, end_s),) = made["timestamps"]

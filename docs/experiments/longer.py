@@ -4,9 +4,9 @@
 
 MOMENTS holds Charades-CD-style JSON by split and `features/<video>.npy` [rows, channels]. OUT gets the
 same train, val and test_iid, and as test_ood the pairs of test_iid once more, other rows cut away at
-both ends until the moment fills a share drawn uniformly from 0.4 to 0.8 (of each pair by its own seed).
-Before and after the moment as large a part is left, so that where it lies stays what it was. A pair whose
-moment fills as much already stays whole.
+both ends until those that the moment touches are a share drawn uniformly from 0.4 to 0.8 (of each pair by
+its own seed). Before and after the moment as large a part is left, so that where it lies stays what it
+was. A pair whose moment fills as much already stays whole. Stopped halfway, the same command does it again.
 """
 
 import json
@@ -45,14 +45,16 @@ def shortened(
 
 
 def main(moments: Path, out: Path) -> None:
-    """Write OUT, which must not be there yet."""
+    """Write OUT, or what a killed process has left of it."""
     features = out / "features"
-    features.mkdir(parents=True)
+    features.mkdir(parents=True, exist_ok=True)
     for split in COPIED:
         pairs = json.loads((moments / f"{split}.json").read_text())
         (out / f"{split}.json").write_text(json.dumps(pairs))
         for name in pairs:
-            (features / f"{name}.npy").symlink_to((moments / "features" / f"{name}.npy").resolve())
+            link = features / f"{name}.npy"
+            link.unlink(missing_ok=True)
+            link.symlink_to((moments / "features" / link.name).resolve())
     made = {}
     for name, pair in json.loads((moments / f"{OF}.json").read_text()).items():
         new = name.replace(OF, MADE)
