@@ -12,13 +12,14 @@ import numpy as np
 
 from pipeline.filling import fill
 from stores.arraynames import array_name
+from stores.cache import open_cache
 from stores.cachekeys import ArrayPlan, CachePlan
 from stores.fingerprints import digest
 from stores.labels import Labels
 from stores.rowarrays import RowArray
 from stores.samples import Samples, Views
 from stores.weights import weights_layout
-from stores.weights_writer import weighed_chunk
+from stores.weights_writer import weighed_chunk, write_weights
 
 CPU = {"device": "cpu", "torch": "2"}
 NUM_ROWS, NUM_CLIPS, BLOCK_ROWS = 300, 8, 32  # ten chunks, the last one of 12 rows
@@ -155,6 +156,21 @@ def all_bytes(folder: Path):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def make_ce(plan):
+    """Cross-entropies [N, 2] of each array of a plan."""
+    return {
+        name: np.random.default_rng(seed).exponential(size=(NUM_ROWS, 2)).astype(np.float32)
+        for seed, name in enumerate(plan.arrays)
+    }
+
+
+def build_weighed(out, plan, ce):
+    """Build a cache of a plan with weights in it and return its folder."""
+    folder = build(out, plan)
+    write_weights(open_cache(folder), weighed_chunks(open_cache(folder), ce))
+    return folder
 
 
 def weighed_chunks(cache, ce):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from planned import all_bytes, build, make_plan, weighed_chunks
+from planned import all_bytes, build, build_weighed, make_ce, make_plan, weighed_chunks
 
 from stores.cache import open_cache
 from stores.cachechecks import damaged_files
@@ -15,17 +15,12 @@ from stores.weights import open_weights
 from stores.weights_writer import write_weights
 
 PLAN = make_plan()
-CE = {
-    name: np.random.default_rng(seed).exponential(size=(300, 2)).astype(np.float32)
-    for seed, name in enumerate(PLAN.arrays)
-}
+CE = make_ce(PLAN)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    folder = build(tmp_path_factory.mktemp("weighed"), PLAN)
-    write_weights(open_cache(folder), weighed_chunks(open_cache(folder), CE))
-    return folder
+    return build_weighed(tmp_path_factory.mktemp("weighed"), PLAN, CE)
 
 
 @pytest.fixture
