@@ -8,8 +8,7 @@ from pipeline.charts import Line, line_chart
 from pipeline.page import paragraph, section, several
 from pipeline.subjects import Subject
 from student.observations import NAMES, QUANTILES
-from student.recipe import recipe_from_json
-from student.validation import MOVED, VAL
+from student.recipe import MOVED, VAL, recipe_from_json
 
 Entry = Mapping[str, Any]  # what a history holds of one epoch
 MOST = 6  # subjects shown at once: as many as there are colours

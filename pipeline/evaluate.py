@@ -12,8 +12,9 @@ from stores.predictions import Prediction, write_predictions
 from student.floors import Span, fit_spans, floors_of
 from student.forward import resolve_device
 from student.model import Model, load_model
+from student.recipe import MOVED, VAL
 from student.retrieval import retrieve, score_pairs
-from student.validation import MOVED, VAL, MovedSplit
+from student.validation import MovedSplit
 
 log = logging.getLogger("refkd")
 

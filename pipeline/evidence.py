@@ -12,7 +12,7 @@ from pipeline.subjects import Subject
 from pipeline.table import named_floors
 from stores.fingerprints import canonical_json
 from student.calibration import BOUNDARIES, NUM_BINS, Calibration
-from student.validation import MOVED
+from student.recipe import MOVED
 
 SHOWN = ("mIoU", "R1@0.7")  # of the warm-up figure
 Found = Mapping[str, Sequence[Scored]]  # by the subject's name

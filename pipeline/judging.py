@@ -100,8 +100,9 @@ def judge(
     """
     from student.calibration import boundary_calibration, in_percent
     from student.metrics import pair_ious
+    from student.recipe import MOVED, VAL
     from student.retrieval import ask_together, best_spans, score_pairs
-    from student.validation import MOVED, VAL, MovedSplit
+    from student.validation import MovedSplit
 
     scores, ious, calibrations = {}, {}, {}
     for split in splits:

@@ -22,8 +22,8 @@ from stores.files import write_atomic
 from student.calibration import NUM_BINS, Calibration, boundary_confidence, calibration
 from student.forward import resolve_device
 from student.model import load_model
+from student.recipe import VAL
 from student.retrieval import ask_together
-from student.validation import VAL
 
 log = logging.getLogger("refkd")
 EXAMPLE_SPLITS = ("test_ood", "test", "test_iid", "val")  # the first that the data set has

@@ -21,7 +21,8 @@ from stores.models import check_fit
 from student.bootstrap import Interval, paired_interval
 from student.floors import fit_spans, floors_of
 from student.model import load_model
-from student.validation import MOVED, VAL, MovedSplit
+from student.recipe import MOVED, VAL
+from student.validation import MovedSplit
 
 log = logging.getLogger("refkd")
 Scores = dict[str, Any]

@@ -14,8 +14,9 @@ from pipeline.ablations import Table
 from pipeline.planning import PlannedRow
 from pipeline.results import Result, Results
 from student.bootstrap import paired_interval
+from student.recipe import MOVED, VAL
 
-VALIDATION = ("val", "val_moved")
+VALIDATION = (VAL, MOVED)
 
 
 def summarise(

@@ -6,8 +6,8 @@ from typing import Any
 
 from student.floors import WHOLE
 from student.metrics import MEASURES
+from student.recipe import MOVED
 
-MOVED = "val_moved"  # beside the splits in what `evaluate` returns
 PUBLISHED = ("R1@0.3", "R1@0.5", "R1@0.7", "mIoU")  # what papers compare
 
 Scores = Mapping[str, Any]

@@ -24,7 +24,8 @@ RECTIFICATIONS = {  # name: whether it reads the side branches; functions in stu
 GRANULARITIES = ("sample", "dataset", "fixed")
 FAVOURS = ("wrong", "right")
 AUGMENTATIONS = ("none", "translate", "views")
-SELECTIONS = {"val": ("val",), "val+moved": ("val", "val_moved")}  # splits whose mean mIoU decides
+VAL, MOVED = "val", "val_moved"  # the latter is no split of its own: student/validation.py makes it
+SELECTIONS = {"val": (VAL,), "val+moved": (VAL, MOVED)}  # splits whose mean mIoU decides
 TEACHER_KNOBS = (
     "backbone",
     "hidden",

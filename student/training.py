@@ -28,7 +28,7 @@ from student.forward import intra_op_threads, reproducible
 from student.network import Network
 from student.observations import Spread
 from student.optimiser import AdamW
-from student.recipe import SELECTIONS, Recipe
+from student.recipe import MOVED, SELECTIONS, VAL, Recipe
 
 log = logging.getLogger("refkd")
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
@@ -137,7 +137,7 @@ def describe_epoch(entry: dict[str, Any], epochs: int) -> str:
     """Return one line: the epoch, each loss term, and the validation scores if there are any."""
     parts = [f"epoch {entry['epoch']}/{epochs}"]
     parts += [f"{term} {value:.4f}" for term, value in entry["losses"].items()]
-    for split in ("val", "val_moved"):
+    for split in (VAL, MOVED):
         if entry[split] is not None:
             parts.append(f"{split} mIoU {entry[split]['mIoU']:.2f}")
     return "  ".join(parts)
@@ -150,8 +150,8 @@ def _entry(task: Task[Batch], epoch: int, sums: dict[str, Tensor]) -> dict[str, 
         "epoch": epoch + 1,
         "losses": losses,
         "diagnostics": task.diagnostics(),
-        "val": None,
-        "val_moved": None,
+        VAL: None,
+        MOVED: None,
         **task.validate(),
     }
 

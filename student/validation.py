@@ -16,9 +16,9 @@ from stores.dataset import DataSet
 from stores.seeds import generator
 from student.moving import Mover
 from student.network import Network
+from student.recipe import MOVED, VAL
 from student.retrieval import retrieve, score_pairs
 
-VAL, MOVED = "val", "val_moved"
 Scores = dict[str, float]
 
 
