@@ -1,7 +1,9 @@
 """Training teachers: plainly (ID), or on moved moments as well (OOD; Hao et al., ECCV 2022).
 
 The OOD teacher sees every pair twice: as it is, and with the raw feature rows of its moment cut
-out and put back at a uniform place, if asked at another length too. Shapes: N pairs, T clips, L clips of a moment.
+out and put back at a uniform place, if asked at another length too. Each view has its own
+auxiliary losses, so that what in them depends on no label (SeqPAN's class embeddings) counts twice.
+Shapes: N pairs, T clips, L clips of a moment.
 """
 
 import math

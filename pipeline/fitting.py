@@ -18,6 +18,7 @@ from stores.errors import BusyError, RefkdError
 from stores.files import describe_change, locked, read_json, remove_folder, write_json
 from stores.models import is_finished
 from student.compiling import compiler
+from student.forward import environment
 from student.model import save_model
 from student.recipe import Recipe
 from student.training import Progress, Task, train
@@ -103,7 +104,8 @@ def _begin(
 
     Raises RefkdError if the half-trained model is of other inputs.
     """
-    here = {"device": device, "torch": torch.__version__}
+    here = environment(device)
+    processor = here.pop("processor")
     as_asked = {**here, "compiled": compiler(device)} if compiled else here
     record = building / "begun.json"
     if record.exists():
@@ -123,13 +125,24 @@ def _begin(
                 )
             if threads not in (None, how["threads"]):
                 log.warning("going on with %d threads, as the run began", how["threads"])
-            return how
+            return _gone_on(record, begun, processor)
         change = describe_change({name: how[name] for name in as_begun}, as_begun)
         log.warning("half a training is not used, it was computed otherwise: %s", change)
         remove_folder(building)
-    how = {**as_asked, "threads": threads or torch.get_num_threads()}
+    how = {**as_asked, "processor": processor, "threads": threads or torch.get_num_threads()}
     building.mkdir(parents=True, exist_ok=True)
     write_json(record, {"inputs": inputs, "how": how})
+    return how
+
+
+def _gone_on(record: Path, begun: dict[str, Any], processor: str) -> dict[str, Any]:
+    """Return how a run computes that goes on here; another processor is said and recorded with it."""
+    how: dict[str, Any] = begun["how"]
+    so_far = how.get("processor", processor)  # records of older versions lack it
+    if processor not in so_far.split(", "):
+        log.warning("going on by %s what %s began: bits may differ", processor, so_far)
+        how["processor"] = f"{so_far}, {processor}"
+        write_json(record, begun)
     return how
 
 

@@ -7,7 +7,8 @@
       scores     of val, val_moved and the test splits, in percent
       calibration  of the start and the end on the test splits, in percent
       iou        of each pair of the test splits, sorted by id, rounded
-      best_epoch, seconds, peak_rss_bytes, threads, device, torch, compiled, code
+      best_epoch, seconds, peak_rss_bytes, threads, device, processor, torch,
+      compiled, code
 
 Results are found by what they are about, not by their name or by the bits of a cache.
 """

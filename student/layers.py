@@ -186,8 +186,8 @@ class ContextQueryAttention(nn.Module):
         self, context_NTH: Tensor, query_NLH: Tensor, context_NT: Tensor, query_NL: Tensor
     ) -> Tensor:
         score_NTL = self._scores(self.dropout(context_NTH), self.dropout(query_NLH))
-        over_query = masked_softmax(score_NTL, query_NL[:, None, :], dim=2)
-        over_context = masked_softmax(score_NTL, context_NT[:, :, None], dim=1)
+        over_query = softmax_where(score_NTL, query_NL[:, None, :], dim=2)
+        over_context = softmax_where(score_NTL, context_NT[:, :, None], dim=1)
         c2q_NTH = over_query @ query_NLH
         q2c_NTH = over_query @ (over_context.transpose(1, 2) @ context_NTH)
         parts = [context_NTH, c2q_NTH, context_NTH * c2q_NTH, context_NTH * q2c_NTH]
@@ -211,10 +211,10 @@ class QueryPooling(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, query_NLH: Tensor, query_NL: Tensor) -> Tensor:
-        share_NL1 = masked_softmax(query_NLH @ self.weight, query_NL[..., None], dim=1)
+        share_NL1 = softmax_where(query_NLH @ self.weight, query_NL[..., None], dim=1)
         return (share_NL1 * query_NLH).sum(dim=1)
 
 
-def masked_softmax(scores: Tensor, mask: Tensor, *, dim: int) -> Tensor:
+def softmax_where(scores: Tensor, mask: Tensor, *, dim: int) -> Tensor:
     """Return the softmax along one axis over the positions where the mask is true, 0 elsewhere."""
     return torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=dim)

@@ -14,7 +14,8 @@ from stores.annotations import Pair
 from stores.dataset import DataSet, Rows
 from stores.grid import clip_span, move_rows, resample
 
-Draw = Callable[[int, int], int]  # index of a pair and a number of choices -> one of them
+# index of a pair and a number of choices -> one of them; with a stretch, of one stream for both
+Draw = Callable[[int, int], int]
 
 
 class MovedViews(NamedTuple):
@@ -95,7 +96,8 @@ class Mover:
         row_s, scale = length_s / n, length / block
         before_s = (start_s - first * row_s) * scale  # a moment need not begin on a row's edge
         begin_s = at * row_s + before_s
-        window = begin_s, begin_s + (end_s - start_s) * scale
+        stop_s = begin_s + (end_s - start_s) * scale
+        window = max(begin_s, 0.0), min(stop_s, length_s)  # nor end on one
         return Move(first, last + 1, length, at, window)
 
 

@@ -104,7 +104,9 @@ class Network(nn.Module):
         logits_NBT = self.predict(encoded.blended_NTH, inputs.clips_NT)
         if not side or not len(self.side):
             return Outputs(logits_NBT, encoded, None)
-        with torch.random.fork_rng(enabled=self.training):
+        blended = encoded.blended_NTH
+        own_gpu = [blended.device] if blended.is_cuda else []  # by default every GPU there is
+        with torch.random.fork_rng(own_gpu, enabled=self.training):
             # what side branches draw must not move the masks of the rest
-            answers = [branch(encoded.blended_NTH, inputs.clips_NT) for branch in self.side]
+            answers = [branch(blended, inputs.clips_NT) for branch in self.side]
         return Outputs(logits_NBT, encoded, torch.stack(answers, dim=1))

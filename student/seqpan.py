@@ -154,7 +154,8 @@ def match_loss(log_p_NTC: Tensor, gt_N2: Tensor, clips_NT: Tensor) -> Tensor:
 def match_labels(gt_N2: Tensor, clips_NT: Tensor) -> Tensor:
     """Return the class of each clip, [N, T]: begin and end reach one clip to both sides.
 
-    Where both would claim a clip it is of the end; a moment of one clip has no begin.
+    Where both would claim a clip it is of the end: a moment of one clip, or of the first two of
+    its video, has no begin.
     """
     start_N1, end_N1 = gt_N2[:, :1], gt_N2[:, 1:]
     place_T = torch.arange(clips_NT.shape[1], device=gt_N2.device)

@@ -57,6 +57,34 @@ def test_half_a_training_by_another_torch_begins_anew(data_folder, tmp_path, mon
     assert "going on after" not in caplog.text
 
 
+def test_a_run_that_goes_on_elsewhere_says_so(data_folder, tmp_path, monkeypatch, caplog):
+    """Another processor may round otherwise: what is half done is kept, both are named, once each."""
+    out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
+    record = json.loads(begun(out).read_bytes())
+    here = record["how"]["processor"]
+    record["how"]["processor"] = "NEON"
+    begun(out).write_text(json.dumps(record))
+    with caplog.at_level(logging.INFO, "refkd"):
+        taught(data_folder, out)
+
+    assert f"going on by {here} what NEON began: bits may differ" in caplog.text
+    assert "going on after epoch 1" in caplog.text
+    assert read_facts(out)[0]["how"]["processor"] == f"NEON, {here}"
+
+
+def test_half_a_training_of_an_older_version_goes_on(data_folder, tmp_path, monkeypatch, caplog):
+    """It does not say by which processor it was begun: nothing is warned of."""
+    out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
+    record = json.loads(begun(out).read_bytes())
+    del record["how"]["processor"]
+    begun(out).write_text(json.dumps(record))
+    with caplog.at_level(logging.INFO, "refkd"):
+        taught(data_folder, out)
+
+    assert "going on after epoch 1" in caplog.text
+    assert "bits may differ" not in caplog.text
+
+
 def test_two_processes_do_not_train_one_model(data_folder, tmp_path):
     """The second is refused while the first holds the kernel's lock; a left-over file means nothing."""
     out = tmp_path / "t"

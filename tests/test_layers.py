@@ -1,6 +1,6 @@
 import torch
 
-from student.layers import ContextQueryAttention, SelfAttention, masked_softmax
+from student.layers import ContextQueryAttention, SelfAttention, softmax_where
 from student.network import Network
 
 
@@ -26,11 +26,11 @@ def test_a_word_is_spelled_alike_whatever_the_padding(shape, make_inputs):
     assert network.embed(short).shape == (1, 12, 16)
 
 
-def test_masked_softmax_by_hand():
+def test_softmax_where_by_hand():
     """Equal scores share the probability among the positions that count."""
     mask = torch.tensor([[True, True, False]])
 
-    assert masked_softmax(torch.zeros(1, 3), mask, dim=1).tolist() == [[0.5, 0.5, 0.0]]
+    assert softmax_where(torch.zeros(1, 3), mask, dim=1).tolist() == [[0.5, 0.5, 0.0]]
 
 
 def test_attention_ignores_padded_keys():

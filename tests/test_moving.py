@@ -46,6 +46,26 @@ def test_put_back_where_it_was_nothing_changes(mover, data):
     np.testing.assert_array_equal(views.gt_N2, rows.gt[:8])
 
 
+@pytest.mark.parametrize(
+    ("moment", "at", "window"),
+    [
+        ((1.6, 5.0), 0, (0.0, 3.0)),  # rows 2-4, which begin 0.4 s after it: not at -0.4 s
+        ((1.6, 5.0), 6, (5.6, 9.0)),
+        ((2.0, 5.4), -1, (7.0, 10.0)),  # rows 2-4, which end 0.4 s before it: not at 10.4 s
+    ],
+)
+def test_a_moment_that_begins_or_ends_within_a_row(data, monkeypatch, moment, at, window):
+    """Ten rows of a second each: put first or last its window does not leave the video."""
+    rows = data.rows("train").take([0])
+    pair = dataclasses.replace(data.pairs["train"][0], windows=(moment,), duration_s=10.0)
+    rows = dataclasses.replace(rows, durations_s=np.array([10.0]))
+    mover = Mover(data, rows, [pair])
+    monkeypatch.setattr(mover, "_raw", lambda row: np.zeros((10, data.num_channels), np.float16))
+    (found,) = mover.windows(np.array([0]), lambda _, places: at % places)
+
+    assert found == pytest.approx(window)
+
+
 def test_every_place_is_offered(mover, data):
     """A moment of 3 of 12 rows has 10 places, from the first row to the last that it fits."""
     offered = {}

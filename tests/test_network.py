@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -146,6 +148,19 @@ def test_features_are_standardised_inside_the_network(shape, make_inputs):
         torch.testing.assert_close(
             knowing(scaled).logits_NBT, plain(inputs).logits_NBT, atol=1e-5, rtol=1e-5
         )
+
+
+def test_a_step_on_the_cpu_leaves_gpus_alone(shape, make_inputs, monkeypatch):
+    """With two GPUs in the machine none is asked for its random state."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", asked.append)
+    inputs = make_inputs(shape, [40], [12])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns that it initialises every device
+        Network(shape, seed=1, teachers=("id", "ood")).train()(inputs)
+
+    assert asked == []
 
 
 @pytest.mark.parametrize("predictor", PREDICTORS)
