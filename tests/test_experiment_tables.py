@@ -81,9 +81,11 @@ def keep(folder, about, ious, **more):
         split: {"R1@0.3": 1.0, "R1@0.5": 2.0, "R1@0.7": 3.0, "mIoU": 100 * float(np.mean(own))}
         for split, own in ious.items()
     }
-    return Results(folder / "planted").keep(
-        {"format": "refkd-result", "about": about, "scores": scores, "iou": ious, **more}
-    )
+    seals = {"models": [f"seal of {name}" for name in about["teachers"]]}
+    if about["kind"] == "student":
+        seals = {"models": ["its own"], "teachers": {n: f"seal of {n}" for n in about["teachers"]}}
+    result = {"format": "refkd-result", "about": about, "seals": seals, "scores": scores}
+    return Results(folder / "planted").keep({**result, "iou": ious, **more})
 
 
 def test_what_ablate_keeps_is_found(planned):
@@ -188,7 +190,6 @@ def test_scores_and_differences_by_hand(planned):
         in lines
     )
     assert table["ID teacher"].endswith("| - | - | 1 |")
-    assert any(line.startswith("| whole video |") for line in lines)
     # only pair 1 has both: 0.8 - 0.7 of video v, 0.8 - 0.8 and 0.8 - 0.6 of w, 10 either way
     # -0.1 and -0.1 of v, 0.1 of w; of two videos one is drawn twice with chance 1/4
     iid, ood = "+10.00 [+10.00, +10.00] (1 run)", "-3.33 [-10.00, +10.00] (1 run)"
@@ -214,7 +215,7 @@ def test_the_same_row_of_another_experiment(planned):
     block = Block("b", shown, beside=("all",), tells="differences")
     text = block_text(block, Evidence(replace(PLAN, experiments=(ALL, other)), folder))
 
-    gained = "+25.00 [+25.00, +25.00]"
+    gained = "+25.00 [+25.00, +25.00] (1 run)"
     head, _, *body = [line for line in text.splitlines() if line.startswith("|")]
     assert "| the same with all, test_iid | the same with all, test_ood |" in head
     assert body == [f"| other: RefKD | {gained} | {gained} |"]
@@ -268,6 +269,53 @@ def test_tables_without_groups_are_refused(planned):
 
     with pytest.raises(RefkdError, match=r"floors of planted do not say which pairs of test_iid"):
         block_text(CLAIM, Evidence(PLAN, folder))
+
+
+def test_floors_beside_scores(planned):
+    """The best floor of each measure stands above the rows; all of them in a table of their own."""
+    rows, folder = planned
+    path = folder / "planted" / "floors.json"
+    floors = json.loads(path.read_text())
+    measures = ("R1@0.3", "R1@0.5", "R1@0.7", "mIoU")
+    values = {"whole video": (9, 1, 0, 5), "fixed span (mIoU)": (8, 2, 1, 6)}
+    values["fixed span (R1@0.5)"] = (7, 3, 0, 4)
+    own = {name: dict(zip(measures, some, strict=True)) for name, some in values.items()}
+    for name, (start, end) in (("fixed span (mIoU)", (0, 0.5)), ("fixed span (R1@0.5)", (0.25, 1))):
+        own[name]["span"] = [start, end]
+    floors["floors"] = {"test_iid": own, "test_ood": own, "val": own}
+    path.write_text(json.dumps(floors))
+    keep(folder, rows["RefKD"].trials[0].about, {split: [0.5] for split in TESTS})
+    evidence = Evidence(PLAN, folder)
+    scores, brief = (
+        block_text(replace(CLAIM, against=(), tells=tells), evidence).splitlines()
+        for tells in ("scores", "brief")
+    )
+
+    assert (
+        scores[2] == "| best floor | 9.0 / 3.0 / 1.0 / 6.0 | 9.0 / 3.0 / 1.0 / 6.0 | 6.0 | - |  |"
+    )
+    assert brief[2:4] == ["| best floor | 6.0 | 6.0 |  |", "| RefKD | 50.0 | 50.0 | 1 |"]
+    assert block_text(Block("floors", (), tells="floors"), evidence).splitlines()[2:] == [
+        "| planted: whole video | 9.0 / 1.0 / 0.0 / 5.0 | 9.0 / 1.0 / 0.0 / 5.0 | 5.0 | - |",
+        "| planted: fixed span (mIoU) 0.00-0.50 | 8.0 / 2.0 / 1.0 / 6.0 | 8.0 / 2.0 / 1.0 / 6.0 "
+        "| 6.0 | - |",
+        "| planted: fixed span (R1@0.5) 0.25-1.00 | 7.0 / 3.0 / 0.0 / 4.0 | 7.0 / 3.0 / 0.0 / 4.0 "
+        "| 4.0 | - |",
+    ]
+
+
+def test_simulated_features_are_called_so(planned):
+    """Above every table of scores of a data set whose features are simulated."""
+    rows, folder = planned
+    keep(folder, rows["RefKD"].trials[0].about, {split: [0.5] for split in TESTS})
+    path = folder / "planted" / "floors.json"
+    floors = json.loads(path.read_text())
+
+    for simulated in (True, False):
+        path.write_text(json.dumps({**floors, "simulated": simulated}))
+        for tells in ("scores", "brief"):
+            text = block_text(replace(CLAIM, against=(), tells=tells), Evidence(PLAN, folder))
+            assert text.startswith("Simulated features.\n\n|") == simulated
 
 
 def test_calibration_and_costs(planned):

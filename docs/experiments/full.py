@@ -7,14 +7,16 @@ AVERAGED = "teachers averaged"
 PLAIN = ("ground truth only", "ground truth, translated", "fixed halves", AVERAGED)
 ALONE = "recipe views-gt-alone"  # what the best recipe shows its students, without teachers
 BEST = (Part("recipes", ("recipe best",)),)
+SIDE = "w/o both, with side branches"
 CLAIMS = (
     Part("1"),
     Part("3", TAUGHT),
-    Part("controls", PLAIN),
+    Part("controls", (SIDE, *PLAIN)),
     Part("recipes", ("recipe best", "recipe views-gt", ALONE)),
 )
 ELSEWHERE = (Part("2"), Part("3"), Part("controls", ("ground truth only", "fixed halves")))
 TEACHERS = ("ID teacher", "OOD teacher")
+ONE, OOD = Part("1"), Part("1", ("OOD teacher",))
 TOGETHER = ("recipe views-gt",)
 LIGHT = ("half the width", "SeqPAN student")
 
@@ -59,10 +61,13 @@ KINDS = {
 }
 
 EXPERIMENTS = (
-    Experiment("claims-moved", "moved span loss", CLAIMS, teachers=("id", "ood-moved")),
+    Experiment("claims-moved", "stronger OOD teacher", CLAIMS, teachers=("id", "ood-moved")),
     Experiment("claims", "plain OOD teacher", CLAIMS),
     Experiment(
-        "recipes", "moved span loss", (Part("1"), Part("recipes")), teachers=("id", "ood-moved")
+        "recipes",
+        "stronger OOD teacher",
+        (Part("1"), Part("recipes")),
+        teachers=("id", "ood-moved"),
     ),
     Experiment(
         "together",
@@ -71,8 +76,12 @@ EXPERIMENTS = (
         teachers=("id", "ood-moved"),
         together=True,
     ),
-    Experiment("ablations", "plain OOD teacher", (Part("3"), Part("4"), Part("5"))),
-    Experiment("controls", "plain OOD teacher", (Part("controls"),)),
+    Experiment(
+        "ablations",
+        "plain OOD teacher",
+        (Part("3"), Part("controls", (SIDE,)), Part("4"), Part("5")),
+    ),
+    Experiment("controls", "plain OOD teacher", (Part("controls"), Part("3", TAUGHT))),
     Experiment("warmup", "plain OOD teacher", (Part("warmup"),)),
     Experiment("seqpan", "SeqPAN", ELSEWHERE, backbone="seqpan"),
     Experiment("mrtnet", "MRTNet-style", ELSEWHERE, backbone="mrtnet"),
@@ -90,14 +99,14 @@ EXPERIMENTS = (
     ),
     Experiment(
         "stretched",
-        "moved span loss, stretched",
+        "stronger OOD teacher, stretched",
         (Part("1", ("OOD teacher",)),),
         teachers=("id", "ood-stretched"),
     ),
     Experiment(
         "selected",
-        "moved span loss, chosen by val+moved",
-        (Part("1", ("OOD teacher",)),),
+        "stronger OOD teacher, chosen by val+moved",
+        (OOD, *BEST),
         teachers=("id", "ood-selected"),
     ),
     Experiment(
@@ -109,7 +118,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "lengths",
-        "moved span loss",
+        "stronger OOD teacher",
         (Part("1", ("OOD teacher",)),),
         data="lengths",
         teachers=("id", "ood-moved"),
@@ -117,7 +126,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "lengths-stretched",
-        "moved span loss, stretched",
+        "stronger OOD teacher, stretched",
         (Part("1", ("OOD teacher",)),),
         data="lengths",
         teachers=("id", "ood-stretched"),
@@ -137,7 +146,6 @@ EXPERIMENTS = (
     ),
 )
 
-ONE, OOD = Part("1"), Part("1", ("OOD teacher",))
 BACKBONES = (ONE, Part("controls", ("ground truth only", "fixed halves")))
 TAUGHT_BY_BOTH = (
     Part("1", ("RefKD",)),
@@ -145,7 +153,14 @@ TAUGHT_BY_BOTH = (
     Part("controls", ("fixed halves",)),
     *BEST,
 )
+ANSWER = (ONE, Part("controls", (AVERAGED,)), Part("recipes", ("recipe best", ALONE)))
 BLOCKS = (
+    Block(
+        "answer",
+        (Shown("claims", ANSWER), Shown("claims-moved", ANSWER)),
+        tells="brief",
+    ),
+    Block("floors", (), tells="floors"),
     Block(
         "teachers",
         (
@@ -170,7 +185,13 @@ BLOCKS = (
         ("ID teacher",),
         beside=("lengths-plain", "lengths"),
     ),
-    Block("recipes", (Shown("recipes"),), (*TEACHERS, "RefKD")),
+    Block(
+        "selected",
+        (Shown("claims-moved", (OOD, *BEST)), Shown("selected")),
+        ("OOD teacher",),
+        beside=("claims-moved",),
+    ),
+    Block("recipes", (Shown("recipes"),), (*TEACHERS, "RefKD", "recipe best")),
     Block(
         "together",
         (
@@ -185,11 +206,15 @@ BLOCKS = (
         ),
         (*TEACHERS, AVERAGED),
     ),
-    Block("table-3", (Shown("ablations", (Part("3"),)),), ("RefKD",)),
+    Block(
+        "table-3",
+        (Shown("ablations", (Part("3"), Part("controls", (SIDE,)))),),
+        ("RefKD", SIDE, *TAUGHT),
+    ),
     Block("table-4", (Shown("ablations", (Part("4"),)),), ("RefKD",)),
     Block("table-5", (Shown("ablations", (Part("5"),)),), ("Teacher",)),
     Block("warmup", (Shown("warmup"),), ("20% warm-up",)),
-    Block("controls", (Shown("controls"),), ("RefKD",)),
+    Block("controls", (Shown("controls"),), ("RefKD", *TAUGHT)),
     Block(
         "table-2",
         (
@@ -229,7 +254,7 @@ BLOCKS = (
         "costs",
         (
             Shown("claims", label="VSLNet"),
-            Shown("claims-moved", (OOD, *TAUGHT_BY_BOTH), label="VSLNet, moved span loss"),
+            Shown("claims-moved", (OOD, *TAUGHT_BY_BOTH), label="VSLNet, stronger OOD teacher"),
             Shown("seqpan", BACKBONES),
             Shown("mrtnet", BACKBONES),
             Shown("light", (Part("light", LIGHT),), label="VSLNet teachers"),

@@ -88,7 +88,7 @@ class Block:
     shown: tuple[Shown, ...]
     against: tuple[str, ...] = ()  # rows of the same experiment
     beside: tuple[str, ...] = ()  # experiments whose rows of the same name are compared with too
-    tells: Literal["scores", "differences", "calibration", "costs"] = "scores"
+    tells: Literal["floors", "brief", "scores", "differences", "calibration", "costs"] = "scores"
 
 
 @dataclass(frozen=True)
