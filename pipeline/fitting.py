@@ -15,7 +15,14 @@ import torch
 
 from pipeline.costs import measured
 from stores.errors import BusyError, RefkdError
-from stores.files import describe_change, locked, read_json, remove_folder, write_json
+from stores.files import (
+    describe_change,
+    locked,
+    read_json,
+    real_place,
+    remove_folder,
+    write_json,
+)
 from stores.models import is_finished
 from student.compiling import compiler
 from student.model import save_model
@@ -49,8 +56,10 @@ def fit(
     are trained first, each as the task is, to weights that stand beside those of the task.
     `origin` are the digests of what is learned from, which checkpoints carry. A run that goes on
     keeps the number of threads it began with, and is compiled as it was, so that its bits stay the same.
+    Raises RefkdError before any work if no model could appear in `folder`.
     """
-    with locked(folder.with_name(f".{folder.name}.lock"), wait=False) as mine:
+    place = real_place(folder)
+    with locked(place.with_name(f".{place.name}.lock"), wait=False) as mine:
         if not mine:
             raise BusyError(f"{folder} is being trained by another process; wait for it to finish")
         building = folder.with_name(f".{folder.name}.building")

@@ -151,6 +151,25 @@ def read_sealed(folder: Path, name: str, manifest: dict[str, Any], *, repair: st
     return data
 
 
+def real_place(folder: Path) -> Path:
+    """Return where a finished folder can be renamed to: where a link leads, for nothing replaces a link.
+
+    Raises RefkdError if it leads nowhere, or to a mount point, which nothing replaces either.
+    """
+    if folder.is_symlink() and not folder.exists():
+        raise RefkdError(
+            f"{folder} is a link that leads nowhere, to {os.readlink(folder)}; make a folder there, "
+            "or delete the link"
+        )
+    place = folder.resolve()
+    if os.path.ismount(place) and not (place / MANIFEST).is_file():
+        raise RefkdError(
+            f"{folder} is a mount point, in whose place no folder can be put; give a folder below "
+            f"it, such as {folder / 'new'}"
+        )
+    return place
+
+
 def publish(built: Path, final: Path) -> None:
     """Rename a finished folder to its final name, in one step, after its bytes are on the disk."""
     with ThreadPoolExecutor(SYNCING) as pool:

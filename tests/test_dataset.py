@@ -276,6 +276,16 @@ def test_an_empty_folder_is_filled(write, tmp_path):
     assert open_dataset(write()).table.ids
 
 
+def test_a_link_to_an_empty_folder_is_filled(write, tmp_path):
+    """OUT may lead to a larger disk: the data set is written there, under the lock of that place."""
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(tmp_path / "disk" / "big")
+
+    assert open_dataset(write()).table.ids
+    assert (tmp_path / "data").is_symlink()
+    assert {path.name for path in (tmp_path / "disk").iterdir()} == {"big", ".big.lock"}
+
+
 @pytest.mark.parametrize(
     "name", ["rows.npy", "grid.npy", "labels.npy", "pairs.jsonl", "words.json"]
 )

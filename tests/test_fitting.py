@@ -1,6 +1,7 @@
 import json
 import logging
 import re
+from pathlib import Path
 
 import pytest
 from stopping import leave_half_done
@@ -65,6 +66,28 @@ def test_two_processes_do_not_train_one_model(data_folder, tmp_path):
 
     assert (tmp_path / ".t.lock").exists()
     assert taught(data_folder, out) == out
+
+
+def test_a_link_is_locked_where_it_leads(data_folder, tmp_path):
+    """Through a link to an empty folder a model is trained under the lock of that folder."""
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    (tmp_path / "t").symlink_to(tmp_path / "disk" / "big")
+    with locked(tmp_path / "disk" / ".big.lock"), pytest.raises(BusyError, match="/t is being"):
+        taught(data_folder, tmp_path / "t")
+
+    assert taught(data_folder, tmp_path / "t") == tmp_path / "t"
+    assert (tmp_path / "disk" / "big" / "model.safetensors").is_file()
+
+
+def test_a_mount_point_is_refused_before_training(data_folder, tmp_path, monkeypatch):
+    """Nothing is trained that could not be put there, and nothing is left."""
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == tmp_path / "t")
+    monkeypatch.setattr("pipeline.fitting.train", None)
+    (tmp_path / "t").mkdir()
+
+    with pytest.raises(RefkdError, match=r"t is a mount point, .*; give a folder below it"):
+        taught(data_folder, tmp_path / "t")
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
 
 
 def test_times_lie_outside_the_model(data_folder, tmp_path, caplog):

@@ -46,6 +46,21 @@ def test_same_model_same_bytes(saved, tmp_path):
     assert read_facts(tmp_path / "again")[1] == seal
 
 
+def test_a_link_to_an_empty_folder_is_filled(saved, tmp_path):
+    """The model appears where the link leads, and the link stays."""
+    folder, network = saved
+    facts, seal = read_facts(folder)
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "big")
+    save_model(
+        tmp_path / "link", network.state_dict(), {k: v for k, v in facts.items() if k != "files"}
+    )
+
+    assert read_facts(tmp_path / "link")[1] == seal
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["big"]
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "manifest.json", "manifest.sha256"])
 def test_a_flipped_bit_is_found(saved, name):
     """Whatever file it is in, the file is named before anything is made of it."""
