@@ -326,6 +326,15 @@ def test_prune_leaves_a_renamed_cache_that_is_weighed(name, out, runs):
     assert prune(prunable(out, runs)) == [str(folder)]
 
 
+def test_prune_leaves_what_is_weighed_through_a_link(out, runs, tmp_path):
+    """Who weighs a cache by a link to it holds the lock that prune looks at, where the cache lies."""
+    (tmp_path / "mine").symlink_to(place(out, BOTH))
+    with new_weights(tmp_path / "mine") as growing:
+        assert growing.parent == out / BUILDING
+        assert prune(prunable(out, runs)) == [str(place(out, OTHER))]
+    assert place(out, BOTH).exists()
+
+
 @pytest.mark.parametrize("name", ["v1.2", ".hidden"])
 def test_prune_ends_what_a_killed_one_began(name, out, runs):
     """A doomed folder is taken apart unless somebody is at it, whose lock has the old name."""
