@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -351,6 +352,29 @@ def test_prune_leaves_what_is_used_by_now(out, runs):
     add_run(runs / "b", BOTH.key)
 
     assert prune(found) == [str(place(out, OTHER))]
+
+
+@pytest.mark.parametrize("begun", ["in time", "cannot be read"])
+def test_prune_looks_again_before_each(begun, out, runs, monkeypatch):
+    """A run that begins while another cache is taken apart keeps its own; a damaged one stops it all."""
+    found, rmtree = prunable(out, runs), shutil.rmtree
+
+    def meanwhile(path):
+        rmtree(path)
+        if not (runs / "b").exists():
+            add_run(
+                runs / "b", next(plan.key for plan in (BOTH, OTHER) if place(out, plan).exists())
+            )
+            if begun != "in time":
+                (runs / "b" / "manifest.json").write_text("{")
+
+    monkeypatch.setattr(shutil, "rmtree", meanwhile)
+    if begun == "in time":
+        assert prune(found) == [str(found.doomed[0].folder)]
+    else:
+        with pytest.raises(RefkdError, match=r"runs/b may have used any cache and cannot be read"):
+            prune(found)
+    assert listed(out) == {place(out, ONE).name, found.doomed[1].folder.name}
 
 
 def test_prune_and_half_built_work(out, runs):
