@@ -30,6 +30,7 @@ from stores.files import (
     real_place,
     remove_folder,
     seal_folder,
+    sweep,
     write_json,
 )
 from stores.fingerprints import canonical_json, digest
@@ -163,7 +164,7 @@ def _building(out: Path) -> Iterator[Path]:
     """
     place = real_place(out)
     folder = place.with_name(f".{place.name}.partial")
-    remove_folder(folder)
+    sweep(folder)
     folder.mkdir(parents=True)
     try:
         yield folder

@@ -191,6 +191,19 @@ def remove_folder(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def remnants(path: Path) -> list[Path]:
+    """Return what lies at a path, and beside it what killed removals of it left; sorted."""
+    if not path.parent.is_dir():
+        return []
+    return sorted(one for one in path.parent.iterdir() if undoomed(one.name) == path.name)
+
+
+def sweep(path: Path) -> None:
+    """Delete a folder of ours and what killed removals of it left; the caller holds its lock."""
+    for left in remnants(path):
+        remove_folder(left)
+
+
 def doomed_name(name: str) -> str:
     """Return a new name for a folder that is to be taken apart."""
     return f".{undoomed(name)}.{uuid.uuid4().hex}{DOOMED}"

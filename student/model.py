@@ -14,8 +14,8 @@ from stores.files import (
     publish,
     read_sealed,
     real_place,
-    remove_folder,
     seal_folder,
+    sweep,
     write_atomic,
     write_json,
 )
@@ -78,7 +78,7 @@ def save_model(
     """
     place = real_place(folder)
     building = place.with_name(f".{place.name}.finished")
-    remove_folder(building)
+    sweep(building)
     building.mkdir(parents=True)
     write_atomic(building / WEIGHTS, _weights_file(weights))
     for fold, fitted in enumerate(folds):

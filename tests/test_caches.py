@@ -163,6 +163,16 @@ def test_runs(out, tmp_path):
     assert "  used by " + str(runs / "deep" / "a") in caches_text(found).splitlines()
 
 
+def test_a_run_that_was_being_taken_apart_is_none(out, runs):
+    """What a kill left of the checkpoints of a run, or of a folder of runs, pins no cache."""
+    left = runs / doomed_name(".b.building")
+    add_run(left / "deep", OTHER.key)
+    (left / "begun.json").write_text(json.dumps({"inputs": {"cache": BOTH.key}}))
+
+    assert find_uses([runs]).by_key == {ONE.key: [str(runs / "a")]}
+    assert find_uses([runs]).count == 1
+
+
 def test_a_real_run(runs_folder, cache_folder, data_folder):
     """Runs that `distill` wrote are found by the cache that they learned from."""
     (found,) = caches(cache_folder.parent, runs=[runs_folder])["caches"]

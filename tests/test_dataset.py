@@ -9,7 +9,7 @@ import pytest
 from stores.dataset import open_dataset
 from stores.dataset_writer import data_lock, existing_manifest, write_dataset
 from stores.errors import RefkdError
-from stores.files import seal_folder, write_json
+from stores.files import doomed_name, seal_folder, write_json
 from stores.grid import resample
 from stores.pairs import Pair
 from stores.words import open_words
@@ -261,8 +261,11 @@ def test_leftovers_of_a_killed_writer_do_not_hinder(write, tmp_path):
     """What a killed writer left in the hidden folder is not taken into the next one."""
     (tmp_path / ".data.partial").mkdir()
     (tmp_path / ".data.partial" / "junk").write_text("half")
+    doomed = tmp_path / doomed_name(".data.partial")
+    doomed.mkdir()
 
     folder = write()
+    assert not doomed.exists()
     assert open_dataset(folder).table.ids
     assert not (folder / "junk").exists()
     assert not (tmp_path / ".data.partial").exists()

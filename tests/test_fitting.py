@@ -9,7 +9,7 @@ from stopping import leave_half_done
 from pipeline.costs import read_costs
 from pipeline.teach import teach
 from stores.errors import BusyError, RefkdError
-from stores.files import locked
+from stores.files import doomed_name, locked
 from stores.models import read_facts
 from student.recipe import Recipe
 
@@ -88,6 +88,16 @@ def test_a_mount_point_is_refused_before_training(data_folder, tmp_path, monkeyp
     with pytest.raises(RefkdError, match=r"t is a mount point, .*; give a folder below it"):
         taught(data_folder, tmp_path / "t")
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
+
+
+def test_what_a_killed_removal_left_goes_with_the_next(data_folder, tmp_path):
+    """Checkpoints that were being taken apart when a run was killed go when one ends, or is found finished."""
+    left = tmp_path / doomed_name(".t.building")
+    for _ in range(2):
+        left.mkdir()
+        (left / "begun.json").write_text("{}")
+        taught(data_folder, tmp_path / "t")
+        assert not left.exists()
 
 
 def test_times_lie_outside_the_model(data_folder, tmp_path, caplog):
