@@ -3,6 +3,7 @@
 OUT/.building/...       caches and weights while they grow, and locks (stores/locknames.py)
 """
 
+import os
 from pathlib import Path
 
 from stores.errors import RefkdError
@@ -27,7 +28,8 @@ def refuse_unfinished(folder: Path) -> None:
     inside = sorted(
         path.name
         for path in folder.iterdir()
-        if (path / MANIFEST).is_file() and len(path.name) == SHORT
+        # unlike Path.is_file it does not raise for what nobody may look into
+        if os.path.isfile(path / MANIFEST) and len(path.name) == SHORT
     )
     if inside:
         raise RefkdError(f"{folder} holds caches and is none; give {folder / inside[0]}")

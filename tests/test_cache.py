@@ -315,6 +315,14 @@ def test_folder_of_caches(built):
         open_cache(built / "a")
 
 
+def test_folder_of_caches_beside_others(built, tmp_path, lock_out):
+    """So it is if there is a folder beside them that nobody may look into."""
+    shutil.copytree(built / "a", tmp_path / "a")
+    lock_out(tmp_path / "a" / ("0" * 16))
+    with pytest.raises(RefkdError, match=f"holds caches and is none; give .*{PLAN.key[:16]}"):
+        open_cache(tmp_path / "a")
+
+
 @pytest.mark.parametrize("gone", [(MANIFEST,), (SEAL,), (MANIFEST, SEAL)])
 def test_unfinished(gone, cache):
     """A cache without its manifest or seal was never finished."""
