@@ -112,14 +112,16 @@ def seal_folder(
     return seal
 
 
-def read_seal(folder: Path, *, repair: str) -> tuple[dict[str, Any], str]:
+def read_seal(folder: Path, *, repair: str, foreign: str = "") -> tuple[dict[str, Any], str]:
     """Return a sealed folder's manifest and seal, the manifest's bytes checked before they are parsed.
 
-    Raises RefkdError if either file is missing or they do not belong together.
+    Raises RefkdError if either file is missing or they do not belong together. What lacks one may be
+    anything: `foreign` says what helps there, if it is something else than the `repair` of ours.
     """
     for name in (SEAL, MANIFEST):
         if not (folder / name).is_file():
-            raise RefkdError(f"{folder} is unfinished or foreign: {name} is missing; {repair}")
+            help = foreign or repair
+            raise RefkdError(f"{folder} is unfinished or foreign: {name} is missing; {help}")
     data = (folder / MANIFEST).read_bytes()
     seal = bytes_digest(data)
     if (folder / SEAL).read_bytes() != f"{seal}\n".encode():

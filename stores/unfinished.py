@@ -10,6 +10,7 @@ from stores.errors import RefkdError
 from stores.files import MANIFEST
 from stores.fingerprints import SHORT
 
+EXPECTED = "expected a cache; give one that `refkd cache` wrote, or run that again"
 BUILDING = ".building"  # folder beside the caches for work that is not finished
 
 
@@ -22,9 +23,7 @@ def refuse_unfinished(folder: Path) -> None:
     if BUILDING in folder.absolute().parts:
         raise RefkdError(f"{folder} is unfinished; run `refkd cache` again to resume")
     if (folder / "zarr.json").is_file():
-        raise RefkdError(
-            f"{folder} is unfinished or has lost its {MANIFEST}; delete it and run `refkd cache` again"
-        )
+        raise RefkdError(f"{folder} is unfinished or foreign: {MANIFEST} is missing; {EXPECTED}")
     inside = sorted(
         path.name
         for path in folder.iterdir()

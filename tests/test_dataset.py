@@ -316,6 +316,23 @@ def test_missing_file(write, name):
         open_dataset(folder)
 
 
+@pytest.mark.parametrize("gone", [(), ("manifest.json",), ("manifest.sha256",)])
+def test_a_wrong_folder_is_not_to_be_deleted(gone, write, tmp_path):
+    """Annotations given for DATA, or a data set without its seal: what was expected, and no `delete`."""
+    folder = write() if gone else tmp_path
+    for name in gone:
+        (folder / name).unlink()
+    (tmp_path / "charades_train.json").write_text("{}")
+    with pytest.raises(RefkdError) as caught:
+        open_dataset(folder)
+
+    lacking = gone[0] if gone else "manifest.sha256"
+    assert str(caught.value) == (
+        f"{folder} is unfinished or foreign: {lacking} is missing; expected a prepared data set; "
+        "give one that `refkd prepare` or `refkd simulate` wrote, or run that again"
+    )
+
+
 def test_foreign_folders(tmp_path):
     """No folder, a folder of something else, and a file in its place are told apart."""
     with pytest.raises(RefkdError, match=r"no data set at .*run `refkd prepare`"):
@@ -326,6 +343,8 @@ def test_foreign_folders(tmp_path):
     for look in (open_dataset, existing_manifest):
         with pytest.raises(RefkdError, match="unfinished or foreign"):
             look(other)
+    with pytest.raises(RefkdError, match=r"no data set at .*notes\.txt; run `refkd prepare`"):
+        open_dataset(other / "notes.txt")
     with pytest.raises(RefkdError, match=r"notes\.txt is a file, expected a folder"):
         existing_manifest(other / "notes.txt")
 
