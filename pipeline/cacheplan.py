@@ -18,6 +18,7 @@ from stores.journal import Entry, Environment
 from stores.parts import all_entries
 from stores.resuming import Done, resumable, wanted_chunks
 from stores.siblings import closest_miss, find_chunks, finished_caches
+from stores.unfinished import stands
 
 NOWHERE: Environment = {}  # no machine's: nothing was made here
 LONGEST: Environment = {
@@ -58,7 +59,8 @@ def foresee(out: Path, plan: CachePlan, environment: Callable[[], Environment]) 
     """
     folder, layout = cache_folder(out, plan), plan.layout
     damaged: Collection[str] = ()
-    if folder.exists():
+    finished = stands(folder)
+    if finished:
         cache = read_cache(folder)
         check_plan(cache, plan)
         damaged = damaged_files(cache)
@@ -67,7 +69,7 @@ def foresee(out: Path, plan: CachePlan, environment: Callable[[], Environment]) 
         arrays = _of_unfinished(out, plan, environment)
     lacking = [chunk for array in arrays.values() for chunk in array.lacking]
     plain, chunk = most_plain_bytes(plan), most_chunk_bytes(plan)
-    whole = folder.exists() and not damaged
+    whole = finished and not damaged
     others = sorted(name for name in damaged if chunk_of(name) is None)
     return {
         "cache": str(folder),

@@ -7,11 +7,34 @@ import os
 from pathlib import Path
 
 from stores.errors import RefkdError
-from stores.files import MANIFEST
+from stores.files import MANIFEST, SEAL
 from stores.fingerprints import SHORT
 
 EXPECTED = "expected a cache; give one that `refkd cache` wrote, or run that again"
 BUILDING = ".building"  # folder beside the caches for work that is not finished
+
+
+def stands(folder: Path) -> bool:
+    """Return whether a cache stands under its name, damaged or not, or nothing does.
+
+    Raises RefkdError, saying what it is, if something else lies there: it would be in the way.
+    """
+    if not os.path.lexists(folder):
+        return False
+    if not folder.exists():
+        what = f"is a link that leads nowhere, to {os.readlink(folder)}"
+    elif not folder.is_dir():
+        what = "is a file"
+    elif not any(folder.iterdir()):
+        what = "is an empty folder"
+    elif lacking := [name for name in (MANIFEST, SEAL) if not (folder / name).is_file()]:
+        what = f"lacks {lacking[0]}"
+    else:
+        return True
+    raise RefkdError(
+        f"{folder} {what}, expected a whole cache or nothing; delete {folder} and run `refkd cache` "
+        "again"
+    )
 
 
 def refuse_unfinished(folder: Path) -> None:
