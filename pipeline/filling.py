@@ -34,7 +34,7 @@ from stores.files import locked, sync
 from stores.journal import Environment
 from stores.locknames import building_lock_file
 from stores.parts import Part
-from stores.repair import explain_difference, restore_files
+from stores.repair import explain_difference, restore_files, tidy
 from stores.unfinished import stands
 from stores.units import Chunk, Forward
 
@@ -78,6 +78,8 @@ def fill(
         folder = cache_folder(out, plan)
         if stands(folder):
             check_plan(read_cache(folder), plan, repair=_misnamed(folder))
+            if part is None:  # parts hold the lock together, and may be writing
+                tidy(folder)
             _restore(
                 folder, plan, open_forward, environment, block_rows=block_rows, workers=workers
             )
@@ -172,6 +174,7 @@ def repair(
     """
     with locked(building_lock_file(folder)):
         check_plan(read_cache(folder), plan)
+        tidy(folder)
         return _restore(folder, plan, open_forward, environment, block_rows=block_rows, workers=1)
 
 
