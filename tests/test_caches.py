@@ -140,6 +140,31 @@ def test_unfinished(out):
     assert (found["folder"], found["bytes"]) == (str(folder), size(folder))
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_build_that_ends_while_we_look(when, out, monkeypatch):
+    """Half-built work that goes before it is looked at is not listed, or as far as seen; nothing stops."""
+    folder = stop(out, make_plan(("id",), codec="zstd"))
+    walk, scandir = os.walk, os.scandir
+
+    def ending(top, **how):
+        for here, inside, files in walk(top, **how):
+            if Path(here) == out / BUILDING and when == "before":
+                folder.rename(out.parent / "elsewhere")
+            yield here, inside, files
+
+    def gone(path):
+        if Path(path) == folder / "group" and when == "meanwhile":
+            folder.rename(out.parent / "elsewhere")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "walk", ending)
+    monkeypatch.setattr(os, "scandir", gone)
+    found = caches(out)
+
+    assert len(found["caches"]) == 3
+    assert [one["folder"] for one in found["unfinished"]] == [str(folder)] * (when == "meanwhile")
+
+
 def test_runs(out, tmp_path):
     """Finished runs, killed ones and results at any depth name the cache that they used."""
     runs = tmp_path / "runs"
