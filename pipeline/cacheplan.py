@@ -1,12 +1,12 @@
 """What `refkd cache` would do, before anything runs: chunks at hand, to compute, stale; bytes."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stores.arraynames import logits_name, spoken
+from stores.arraynames import chunk_of, logits_name, spoken
 from stores.building import building_folder, cache_folder
 from stores.cache import Cache, read_cache
 from stores.cachechecks import check_plan, damaged_files
@@ -18,6 +18,7 @@ from stores.journal import Entry, Environment
 from stores.parts import all_entries
 from stores.resuming import Done, resumable, wanted_chunks
 from stores.siblings import closest_miss, find_chunks, finished_caches
+from stores.unfinished import stands
 
 NOWHERE: Environment = {}  # no machine's: nothing was made here
 LONGEST: Environment = {
@@ -52,21 +53,29 @@ def foresee(out: Path, plan: CachePlan, environment: Callable[[], Environment]) 
     """Return what the building of a planned cache in `out` would find, ask for and write.
 
     Of each array: hits are chunks that need not be computed, misses were never, stale ones are at
-    hand as they were before something changed. `environment`, which may be slow, is called only
-    if the answer depends on it. Nothing is written.
+    hand as they were before something changed. Damaged files of a finished cache that hold no logits
+    are told apart. `environment`, which may be slow, is called only if the answer depends on it.
+    Nothing is written.
     """
     folder, layout = cache_folder(out, plan), plan.layout
-    if folder.exists():
-        arrays = _of_finished(read_cache(folder), plan)
+    damaged: Collection[str] = ()
+    finished = stands(folder)
+    if finished:
+        cache = read_cache(folder)
+        check_plan(cache, plan)
+        damaged = damaged_files(cache)
+        arrays = _of_finished(plan, damaged)
     else:
         arrays = _of_unfinished(out, plan, environment)
     lacking = [chunk for array in arrays.values() for chunk in array.lacking]
     plain, chunk = most_plain_bytes(plan), most_chunk_bytes(plan)
-    whole = folder.exists() and not lacking
+    whole = finished and not damaged
+    others = sorted(name for name in damaged if chunk_of(name) is None)
     return {
         "cache": str(folder),
         "complete": whole,
         "arrays": {spoken(name): one.counts(layout.num_chunks) for name, one in arrays.items()},
+        **({"other files damaged": others} if others else {}),
         "rows to ask": sum(hi - lo for lo, hi in map(layout.span, lacking)),
         "bytes of the cache, at most": plain + chunk * len(arrays) * layout.num_chunks,
         "bytes to write, at most": 0 if whole else plain + chunk * len(lacking),
@@ -94,9 +103,8 @@ def most_plain_bytes(plan: CachePlan) -> int:
     return sum(files.values()) + len(text) + 1 + SEAL_BYTES
 
 
-def _of_finished(cache: Cache, plan: CachePlan) -> dict[str, Outlook]:
-    check_plan(cache, plan)
-    damaged, found = damaged_files(cache), {}
+def _of_finished(plan: CachePlan, damaged: Collection[str]) -> dict[str, Outlook]:
+    found = {}
     for name in plan.arrays:
         files = _chunk_files(plan, name)
         lost = [chunk for chunk, file in enumerate(files) if file in damaged]

@@ -1,8 +1,10 @@
 """Which caches lie below a folder, what they take, and which runs used them."""
 
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,7 +104,8 @@ def find_lying(folder: Path) -> list[Lying]:
     trouble: Trouble = []
     for here, inside, files in walk(folder, trouble):
         if here.name == BUILDING:
-            found += [_unfinished(here / name) for name in inside]
+            for name in inside:
+                found += _unfinished(here / name)
             inside.clear()
         elif MANIFEST in files or SEAL in files:
             found += _finished(here)
@@ -201,29 +204,33 @@ def _size(one: Mapping[str, Any]) -> str:
 
 
 def _finished(folder: Path) -> Iterator[Lying]:
-    """Yield a cache, or a folder that must have been one; nothing if it is sealed by others."""
-    changed = folder.stat().st_mtime
-    try:
-        cache = read_cache(folder)
-    except RefkdError as error:
-        if (folder / "teachers").is_dir() and (folder / "samples").is_dir():
-            yield Lying(folder, _files(folder), changed, trouble=str(error))
-        return
-    sealed = (folder / SEAL).stat().st_mtime
-    yield Lying(folder, _files(folder), sealed, cache)
+    """Yield a cache, or a folder that must have been one; nothing if it is sealed by others, or gone."""
+    with suppress(FileNotFoundError):  # somebody deletes it while we look
+        changed = folder.stat().st_mtime
+        try:
+            cache = read_cache(folder)
+        except RefkdError as error:
+            if (folder / "teachers").is_dir() and (folder / "samples").is_dir():
+                yield Lying(folder, _files(folder), changed, trouble=str(error))
+            return
+        sealed = (folder / SEAL).stat().st_mtime
+        yield Lying(folder, _files(folder), sealed, cache)
 
 
-def _unfinished(folder: Path) -> Lying:
-    return Lying(folder, _files(folder), folder.stat().st_mtime)
+def _unfinished(folder: Path) -> Iterator[Lying]:
+    """Yield half-built work; nothing if it is gone."""
+    with suppress(FileNotFoundError):  # its build ends while we look
+        changed = folder.stat().st_mtime
+        yield Lying(folder, _files(folder), changed)
 
 
 def _files(folder: Path) -> list[Held]:
     found = []
-    for path in folder.rglob("*"):
-        try:
-            stat = path.lstat()
-        except FileNotFoundError:  # somebody is at work here
-            continue
-        if not path.is_dir():
+    for here, _, names in os.walk(folder):  # passes over a folder that is gone, unlike Path.rglob
+        for name in names:
+            try:
+                stat = os.lstat(os.path.join(here, name))
+            except FileNotFoundError:  # somebody is at work here
+                continue
             found.append(Held((stat.st_dev, stat.st_ino), stat.st_size, stat.st_nlink))
     return found

@@ -9,7 +9,7 @@ from stores.cachechecks import check_cache, check_plain_files
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.fingerprints import SHORT, digest
-from stores.models import is_finished, read_facts
+from stores.models import is_finished, read_facts, tidy
 from stores.placing import CURRENT
 from student.recipe import Recipe, backbone_version, recipe_json
 from student.views import VERSION
@@ -46,6 +46,7 @@ def distill(
     }
     folder = runs / digest(inputs)[:SHORT]
     if is_finished(folder, inputs):
+        tidy(folder)
         _say_what_differs(folder, logits)
         return folder
     check_plain_files(logits)

@@ -34,7 +34,8 @@ from stores.files import locked, sync
 from stores.journal import Environment
 from stores.locknames import building_lock_file
 from stores.parts import Part
-from stores.repair import explain_difference, restore_files
+from stores.repair import explain_difference, restore_files, tidy
+from stores.unfinished import stands
 from stores.units import Chunk, Forward
 
 log = logging.getLogger("refkd")
@@ -50,7 +51,7 @@ def is_whole(out: Path, plan: CachePlan) -> bool:
     Raises RefkdError if what stands under its name is no cache, or not this one.
     """
     folder = cache_folder(out, plan)
-    if not folder.exists() or building_folder(out, plan).exists():
+    if not stands(folder) or building_folder(out, plan).exists():
         return False
     cache = read_cache(folder)
     check_plan(cache, plan, repair=_misnamed(folder))
@@ -70,12 +71,15 @@ def fill(
     """Build the planned cache, or restore its damaged files, and return its folder.
 
     One process at a time does this; another one waits and then finds the work done. With `part`
-    many do a part each, and the folder is there once all parts are done.
+    many do a part each, and the folder is there once all parts are done. Raises RefkdError if what
+    stands under its name is no cache, or not this one.
     """
     with building_lock(out, plan, part):
         folder = cache_folder(out, plan)
-        if folder.exists():
+        if stands(folder):
             check_plan(read_cache(folder), plan, repair=_misnamed(folder))
+            if part is None:  # parts hold the lock together, and may be writing
+                tidy(folder)
             _restore(
                 folder, plan, open_forward, environment, block_rows=block_rows, workers=workers
             )
@@ -170,6 +174,7 @@ def repair(
     """
     with locked(building_lock_file(folder)):
         check_plan(read_cache(folder), plan)
+        tidy(folder)
         return _restore(folder, plan, open_forward, environment, block_rows=block_rows, workers=1)
 
 

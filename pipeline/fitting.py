@@ -15,8 +15,14 @@ import torch
 
 from pipeline.costs import measured
 from stores.errors import BusyError, RefkdError
-from stores.files import describe_change, locked, read_json, remove_folder, write_json
-from stores.models import is_finished
+from stores.files import (
+    describe_change,
+    read_json,
+    remove_folder,
+    sweep,
+    write_json,
+)
+from stores.models import is_finished, training_folder, training_lock
 from student.compiling import compiler
 from student.forward import environment
 from student.model import save_model
@@ -50,13 +56,14 @@ def fit(
     are trained first, each as the task is, to weights that stand beside those of the task.
     `origin` are the digests of what is learned from, which checkpoints carry. A run that goes on
     keeps the number of threads it began with, and is compiled as it was, so that its bits stay the same.
+    Raises RefkdError before any work if no model could appear in `folder`.
     """
-    with locked(folder.with_name(f".{folder.name}.lock"), wait=False) as mine:
+    with training_lock(folder) as mine:
         if not mine:
             raise BusyError(f"{folder} is being trained by another process; wait for it to finish")
-        building = folder.with_name(f".{folder.name}.building")
+        building = training_folder(folder)
         if is_finished(folder, inputs):
-            remove_folder(building)  # of a run killed after its last word
+            sweep(building)  # of a run killed after its last word
             return folder
         how = _begin(building, inputs, device=device, threads=threads, compiled=compiled)
         noted = {**how, "epochs": recipe.epochs, **work}
@@ -88,7 +95,7 @@ def fit(
             learned["fold_courses"] = [_course(part) for part in parts]
         weights = [part.best_weights for part in parts]
         save_model(folder, progress.best_weights, {**facts(), **learned}, folds=weights)
-        remove_folder(building)
+        sweep(building)
     return folder
 
 

@@ -80,16 +80,18 @@ def find_prunable(
 def prune(found: Prunable) -> list[str]:
     """Delete what was found and return the folders that are gone; what is in use by now stays.
 
-    Raises RefkdError, and deletes nothing, if by now a run cannot be read.
+    Raises RefkdError, and deletes nothing more, if by now a run cannot be read.
     """
     gone = []
-    for one in name_runs(found.doomed, _known_uses(found.runs)):
+    for one in found.doomed:
         with ExitStack() as held:
             if not all(held.enter_context(locked(lock, wait=False)) for lock in _locks(one)):
                 log.warning("%s is being worked on by now and stays", one.folder)
                 continue
-            if one.runs:
-                log.warning("%s is used by %s by now and stays", one.folder, one.runs[0])
+            # before each: to take one apart may take minutes, in which a run begins on the next
+            (now,) = name_runs([one], _known_uses(found.runs))
+            if now.runs:
+                log.warning("%s is used by %s by now and stays", one.folder, now.runs[0])
                 continue
             if one.folder.exists():
                 _remove(one.folder)

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.results import FORMAT as RESULT
 from pipeline.walking import walk
 from stores.errors import RefkdError
-from stores.files import MANIFEST, read_seal
+from stores.files import MANIFEST, read_seal, undoomed
 from stores.fingerprints import SHORT
 from stores.models import FORMAT as MODEL
 
@@ -49,8 +49,11 @@ def find_uses(runs: Sequence[Path]) -> Uses:
             raise RefkdError(
                 f"no folder of runs at {folder}; give one that `refkd distill` wrote into"
             )
-        for here, _, files in walk(folder, uses.unknown, seen):
-            _look(here, files, uses)
+        for here, inside, files in walk(folder, uses.unknown, seen):
+            if undoomed(here.name) == here.name:
+                _look(here, files, uses)
+            else:  # no run: a killed process was taking it apart
+                inside.clear()
     return uses
 
 

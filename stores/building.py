@@ -9,7 +9,6 @@ Several machines may each do a part, with journals of their own: stores/parts.py
 """
 
 import logging
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,7 +19,7 @@ from stores.arraynames import logits_name, spoken
 from stores.cachekeys import CachePlan
 from stores.cachemanifest import manifest_facts, plan_files
 from stores.errors import RefkdError
-from stores.files import locked, publish, read_seal, remove_folder, seal_folder, sync, write_atomic
+from stores.files import locked, publish, read_seal, seal_folder, sweep, sync, write_atomic
 from stores.fingerprints import SHORT, bytes_digest
 from stores.journal import Entry, Environment, Journal
 from stores.locknames import building_lock_file
@@ -247,8 +246,5 @@ def _entry(chunk: Chunk, built: Environment) -> Entry:
 
 def remove_building(out: Path, plan: CachePlan) -> None:
     """Remove half-built work on a cache; its lock file stays and means nothing."""
-    folder = building_folder(out, plan)
     with suppress(FileNotFoundError):  # another machine removes it too
-        remove_folder(folder)
-        for doomed in folder.parent.glob(f".{folder.name}.*.doomed"):  # left by a killed removal
-            shutil.rmtree(doomed)
+        sweep(building_folder(out, plan))

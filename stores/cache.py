@@ -26,7 +26,7 @@ from stores.files import read_seal
 from stores.fingerprints import bytes_digest
 from stores.rowarrays import RowArray
 from stores.samples import decode_ids, sample_specs
-from stores.unfinished import refuse_unfinished
+from stores.unfinished import EXPECTED, refuse_unfinished
 
 if TYPE_CHECKING:  # it takes a while to import, and most readers need none of it
     import zarr
@@ -226,7 +226,9 @@ def read_cache(folder: Path) -> Cache:
     Raises RefkdError if the folder is no cache, unfinished, or its manifest is damaged.
     """
     refuse_unfinished(folder)
-    manifest, seal = read_seal(folder, repair=f"delete {folder} and run `refkd cache` again")
+    manifest, seal = read_seal(
+        folder, repair=f"delete {folder} and run `refkd cache` again", foreign=EXPECTED
+    )
     if manifest.get("format") != FORMAT:
         found = manifest.get("format", "something else")
         raise RefkdError(f"{folder} holds {found}, not a cache; run `refkd cache` to make one")

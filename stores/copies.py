@@ -1,7 +1,7 @@
 """Local copies of caches behind URLs: every file compared with its digest before it counts.
 
-    COPIES/<seal>.lock     the kernel's lock, held while one process fetches
-    COPIES/<seal>/         the cache as it lies there, weights too; its manifest is written last
+    COPIES/.building/<seal>.lock    held while one process fetches (stores/locknames.py)
+    COPIES/<seal>/                  the cache as it lies there, weights too; its manifest is written last
 
 COPIES is `refkd` in $XDG_CACHE_HOME or ~/.cache, and may be deleted whenever nobody reads. A copy is an
 ordinary cache, so whatever reads or maps one does so here. It is named by its seal: another cache
@@ -23,6 +23,7 @@ from stores.cache import FORMAT, open_cache
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL, locked, make_way, write_atomic
 from stores.fingerprints import SHORT, file_digest
+from stores.locknames import building_lock_file
 from stores.manifests import OURS, check_cache_manifest, check_weights_manifest
 from stores.placing import CURRENT
 from stores.remote import AGAIN, Remote, Sealed, open_remote
@@ -59,7 +60,7 @@ def local_cache(place: Path | str) -> Path:
         raise RefkdError(f"{remote.url} holds {found}, not a cache; {OURS}")
     check_cache_manifest(sealed.manifest, f"{remote.url}/{MANIFEST}")
     folder = _copies() / sealed.seal[:SHORT]
-    lock = folder.with_suffix(".lock")
+    lock = building_lock_file(folder)
     with locked(lock, wait=False) as mine:
         if mine:
             _fetch(remote, sealed, folder, pinned=bool(wanted))

@@ -38,6 +38,10 @@ __all__ = ["DataSet", "Lexicon", "Rows", "encode_words", "open_dataset"]
 
 FORMAT, VERSION = "refkd-data", 1
 WORDS_PATH = ".words.json"
+EXPECTED = (
+    "expected a prepared data set; give one that `refkd prepare` or `refkd simulate` wrote, or run "
+    "that again"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,9 +153,13 @@ def open_dataset(folder: Path, *, anew: bool = False) -> DataSet:
     The two big files are read through for this only when their stamp has changed since, or `anew`.
     Raises RefkdError if the folder is no prepared data set, or a file of it is damaged.
     """
-    if not folder.exists():
+    if not folder.is_dir():
         raise RefkdError(f"no data set at {folder}; run `refkd prepare` or `refkd simulate` first")
-    manifest, seal = read_seal(folder, repair=f"delete {folder} and run `refkd prepare` again")
+    manifest, seal = read_seal(
+        folder,
+        repair=f"delete {folder} and run `refkd prepare` again",
+        foreign=EXPECTED,
+    )
     if manifest.get("format") != FORMAT:
         found = manifest.get("format", "something else")
         raise RefkdError(

@@ -27,8 +27,10 @@ from stores.files import (
     locked,
     publish,
     read_seal,
+    real_place,
     remove_folder,
     seal_folder,
+    sweep,
     write_json,
 )
 from stores.fingerprints import canonical_json, digest
@@ -44,8 +46,12 @@ _log = logging.getLogger("refkd")
 
 
 def data_lock(out: Path) -> AbstractContextManager[bool]:
-    """Return the lock to hold while looking at OUT and writing it."""
-    return locked(out.with_name(f".{out.name}.lock"))
+    """Return the lock to hold while looking at OUT and writing it.
+
+    Raises RefkdError if no data set could appear there.
+    """
+    place = real_place(out)
+    return locked(place.with_name(f".{place.name}.lock"))
 
 
 def existing_manifest(out: Path) -> dict[str, Any] | None:
@@ -156,12 +162,13 @@ def _building(out: Path) -> Iterator[Path]:
 
     What a killed writer left is removed first: the lock says that nobody is at work on it.
     """
-    folder = out.with_name(f".{out.name}.partial")
-    remove_folder(folder)
+    place = real_place(out)
+    folder = place.with_name(f".{place.name}.partial")
+    sweep(folder)
     folder.mkdir(parents=True)
     try:
         yield folder
-        publish(folder, out)
+        publish(folder, place)
     finally:
         remove_folder(folder)
 

@@ -60,6 +60,16 @@ def name(value: Any, what: str) -> str:
     return _whole(value, what)
 
 
+def qid(value: Any) -> str:
+    """Return the id of a row as text; a cache fills ids up with NUL, so that none may hold one."""
+    if type(value) not in (int, str) or value == "":
+        raise Fault(f"qid is {shown(value)}, expected a whole number or a text")
+    text = _whole(str(value), "qid")
+    if "\0" in text:
+        raise Fault(f"qid is {shown(text)}, expected a text without NUL")
+    return text
+
+
 def query(value: Any) -> str:
     """Return a query as written, spaces included, in which there is at least one word."""
     if not isinstance(value, str):

@@ -112,14 +112,16 @@ def seal_folder(
     return seal
 
 
-def read_seal(folder: Path, *, repair: str) -> tuple[dict[str, Any], str]:
+def read_seal(folder: Path, *, repair: str, foreign: str = "") -> tuple[dict[str, Any], str]:
     """Return a sealed folder's manifest and seal, the manifest's bytes checked before they are parsed.
 
-    Raises RefkdError if either file is missing or they do not belong together.
+    Raises RefkdError if either file is missing or they do not belong together. What lacks one may be
+    anything: `foreign` says what helps there, if it is something else than the `repair` of ours.
     """
     for name in (SEAL, MANIFEST):
         if not (folder / name).is_file():
-            raise RefkdError(f"{folder} is unfinished or foreign: {name} is missing; {repair}")
+            help = foreign or repair
+            raise RefkdError(f"{folder} is unfinished or foreign: {name} is missing; {help}")
     data = (folder / MANIFEST).read_bytes()
     seal = bytes_digest(data)
     if (folder / SEAL).read_bytes() != f"{seal}\n".encode():
@@ -151,6 +153,25 @@ def read_sealed(folder: Path, name: str, manifest: dict[str, Any], *, repair: st
     return data
 
 
+def real_place(folder: Path) -> Path:
+    """Return where a finished folder can be renamed to: where a link leads, for nothing replaces a link.
+
+    Raises RefkdError if it leads nowhere, or to a mount point, which nothing replaces either.
+    """
+    if folder.is_symlink() and not folder.exists():
+        raise RefkdError(
+            f"{folder} is a link that leads nowhere, to {os.readlink(folder)}; make a folder there, "
+            "or delete the link"
+        )
+    place = folder.resolve()
+    if os.path.ismount(place) and not (place / MANIFEST).is_file():
+        raise RefkdError(
+            f"{folder} is a mount point, in whose place no folder can be put; give a folder below "
+            f"it, such as {folder / 'new'}"
+        )
+    return place
+
+
 def publish(built: Path, final: Path) -> None:
     """Rename a finished folder to its final name, in one step, after its bytes are on the disk."""
     with ThreadPoolExecutor(SYNCING) as pool:
@@ -170,6 +191,19 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remnants(path: Path) -> list[Path]:
+    """Return what lies at a path, and beside it what killed removals of it left; sorted."""
+    if not path.parent.is_dir():
+        return []
+    return sorted(one for one in path.parent.iterdir() if undoomed(one.name) == path.name)
+
+
+def sweep(path: Path) -> None:
+    """Delete a folder of ours and what killed removals of it left; the caller holds its lock."""
+    for left in remnants(path):
+        remove_folder(left)
 
 
 def doomed_name(name: str) -> str:

@@ -162,9 +162,7 @@ def _row(row: Any, split: str) -> list[Pair]:
     for field in ROW_FIELDS:
         if field not in row:
             raise Fault(f"field {field} is missing, expected {', '.join(ROW_FIELDS)}")
-    if type(row["qid"]) not in (int, str) or row["qid"] == "":
-        raise Fault(f"qid is {row['qid']!r}, expected a whole number or a text")
-    qid, video = str(row["qid"]), fields.name(row["vid"], "vid")
+    qid, video = fields.qid(row["qid"]), fields.name(row["vid"], "vid")
     query, duration_s = fields.query(row["query"]), fields.duration(row["duration"])
     if not isinstance(row["relevant_windows"], list) or not row["relevant_windows"]:
         raise Fault("field relevant_windows is empty or no list, expected [[start, end], ...]")

@@ -3,7 +3,8 @@
     OUT/.building/<name>.lock            of whoever builds or repairs OUT/<name>
     OUT/.building/<name>-weights.lock    of whoever weighs it, in OUT/.building/<name>-weights
 
-A name may hold dots: nothing here takes one apart at them.
+OUT/<name> is where the cache really lies, whatever links led to it. A name may hold dots: nothing
+here takes one apart at them.
 """
 
 from pathlib import Path
@@ -13,14 +14,14 @@ from stores.unfinished import BUILDING
 
 
 def weighing_folder(cache: Path) -> Path:
-    """Return where the weights of a cache grow."""
-    folder = cache.absolute()
+    """Return where the weights of a cache grow: on its own disk."""
+    folder = cache.resolve()
     return folder.parent / BUILDING / f"{folder.name}-weights"
 
 
 def building_lock_file(cache: Path) -> Path:
     """Return the lock of whoever builds or repairs a cache."""
-    folder = cache.absolute()
+    folder = cache.resolve()
     return folder.parent / BUILDING / f"{folder.name}.lock"
 
 
@@ -31,4 +32,4 @@ def weighing_lock_file(cache: Path) -> Path:
 
 def lock_inside(unfinished: Path) -> Path:
     """Return the lock of whoever works on a folder in `.building`, also of one that is doomed."""
-    return unfinished.absolute().with_name(f"{undoomed(unfinished.name)}.lock")
+    return unfinished.parent.resolve() / f"{undoomed(unfinished.name)}.lock"

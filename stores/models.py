@@ -4,15 +4,27 @@ FOLDER/model.safetensors   every parameter and buffer
 FOLDER/folds/<i>.safetensors   the same, fitted without fold i, if a teacher is cross-fitted
 FOLDER/manifest.json       facts: kind (teacher or student), shape of the network, data, history
 FOLDER/manifest.sha256     the seal: SHA-256 of manifest.json
+.FOLDER.building/          beside it: checkpoints of a model that is being trained
+.FOLDER.lock               the lock of whoever trains it
 """
 
 import logging
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from stores.dataset import DataSet
 from stores.errors import RefkdError
-from stores.files import MANIFEST, describe_change, read_seal, read_sealed
+from stores.files import (
+    MANIFEST,
+    describe_change,
+    locked,
+    read_seal,
+    read_sealed,
+    real_place,
+    remnants,
+    sweep,
+)
 
 log = logging.getLogger("refkd")
 FORMAT = "refkd-model"
@@ -52,6 +64,30 @@ def is_finished(folder: Path, inputs: dict[str, Any]) -> bool:
         read_sealed(folder, name, facts, repair=f"delete {folder} and run the same command again")
     log.info("%s is already complete", folder)
     return True
+
+
+def training_folder(folder: Path) -> Path:
+    """Return where the checkpoints of a model lie until it is finished."""
+    return folder.with_name(f".{folder.name}.building")
+
+
+def training_lock(folder: Path) -> AbstractContextManager[bool]:
+    """Return the lock of whoever trains a model, which nobody waits for.
+
+    Raises RefkdError if no model could appear in its folder.
+    """
+    place = real_place(folder)
+    return locked(place.with_name(f".{place.name}.lock"), wait=False)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a run that was killed after its last word left, if nobody is at work on it."""
+    left = training_folder(folder)
+    with suppress(OSError):  # of a disk that is only read; the model is whole all the same
+        if remnants(left):
+            with training_lock(folder) as mine:
+                if mine:
+                    sweep(left)
 
 
 def check_fit(facts: dict[str, Any], data: DataSet, *, name: str) -> None:

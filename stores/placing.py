@@ -16,8 +16,9 @@ from stores.files import (
     publish,
     read_seal,
     read_sealed,
+    remnants,
     remove_folder,
-    undoomed,
+    sweep,
     write_atomic,
 )
 from stores.fingerprints import SHORT
@@ -61,11 +62,12 @@ def put_in_place(built: Path, cache: Path, seal: str) -> None:
 
 def tidy(cache: Path) -> None:
     """Remove what a killed weighing left of a cache whose weights are whole, if nobody is weighing."""
-    if not _left_inside(cache) and not _left_beside(cache):
+    beside = weighing_folder(cache)
+    if not _left_inside(cache) and not remnants(beside):
         return
     try:
         with locked(weighing_lock_file(cache), wait=False) as mine:
-            for left in [*_left_inside(cache), *_left_beside(cache)] if mine else []:
+            for left in [*_left_inside(cache), *remnants(beside)] if mine else []:
                 remove_folder(left)
     except OSError as error:  # of a disk that is only read; the weights are whole all the same
         log.warning("%s: what a killed weighing left stays there (%s)", cache, error.strerror)
@@ -74,9 +76,8 @@ def tidy(cache: Path) -> None:
 @contextmanager
 def _growing(cache: Path) -> Iterator[Path]:
     """Yield the empty folder; the caller holds the lock."""
-    for left in _left_beside(cache):
-        remove_folder(left)
     folder = weighing_folder(cache)
+    sweep(folder)
     folder.mkdir()
     try:
         yield folder
@@ -100,11 +101,3 @@ def _left_inside(cache: Path) -> list[Path]:
     place = cache / "weights"
     counting = (place / CURRENT).read_bytes()[:SHORT].decode()
     return [path for path in sorted(place.iterdir()) if path.name not in (CURRENT, counting)]
-
-
-def _left_beside(cache: Path) -> list[Path]:
-    """Return the folders outside the cache in which weights of it grew."""
-    folder = weighing_folder(cache)
-    if not folder.parent.is_dir():
-        return []
-    return [path for path in sorted(folder.parent.iterdir()) if undoomed(path.name) == folder.name]

@@ -6,13 +6,14 @@ have the cache open notice nothing. What lies there and is no file, such as a fo
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 
 from stores.arraynames import chunk_of, spoken
 from stores.cache import Cache
 from stores.cachekeys import CachePlan
 from stores.cachemanifest import plan_files
 from stores.errors import NotAsRecorded
-from stores.files import describe_change, make_way, write_atomic
+from stores.files import DOOMED, describe_change, make_way, remove_folder, write_atomic
 from stores.fingerprints import bytes_digest
 from stores.journal import Environment
 from stores.units import Unit, make_units
@@ -46,6 +47,17 @@ def restore_files(
             )
         write_atomic(make_way(cache.folder, name), data)
     return make_units(plan, chunks, block_rows=block_rows, recorded=recorded)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed repair left in a cache; the caller holds its lock alone.
+
+    Its weights have a lock of their own and stay as they are.
+    """
+    for left in sorted(folder.rglob(".*")):
+        inside = left.relative_to(folder).parts[0] == "weights"
+        if left.suffix in (".tmp", DOOMED) and not inside:
+            remove_folder(left)
 
 
 def explain_difference(cache: Cache, damaged: Iterable[str], here: Environment) -> str:

@@ -29,11 +29,11 @@ class Found:
 
 
 def finished_caches(out: Path) -> list[Cache]:
-    """Return the caches in a folder whose manifest is sealed, sorted by name."""
+    """Return the caches in a folder whose manifest is sealed and can be read, sorted by name."""
     found = []
     for path in sorted(out.iterdir()) if out.is_dir() else []:
-        if (path / MANIFEST).is_file() and (path / SEAL).is_file():
-            with suppress(RefkdError):
+        with suppress(RefkdError, OSError):  # such as `lost+found`, which nobody may look into
+            if (path / MANIFEST).is_file() and (path / SEAL).is_file():
                 found.append(read_cache(path))
     return found
 

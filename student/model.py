@@ -13,8 +13,9 @@ from stores.errors import RefkdError
 from stores.files import (
     publish,
     read_sealed,
-    remove_folder,
+    real_place,
     seal_folder,
+    sweep,
     write_atomic,
     write_json,
 )
@@ -73,9 +74,11 @@ def save_model(
 
     `folds` are the weights fitted without each fold. Side branches are left out: nothing reads
     them after training.
+    Raises RefkdError if no folder could appear there.
     """
-    building = folder.with_name(f".{folder.name}.finished")
-    remove_folder(building)
+    place = real_place(folder)
+    building = place.with_name(f".{place.name}.finished")
+    sweep(building)
     building.mkdir(parents=True)
     write_atomic(building / WEIGHTS, _weights_file(weights))
     for fold, fitted in enumerate(folds):
@@ -85,7 +88,7 @@ def save_model(
     path = word_file.pop("path", None)  # where it lay is no part of what the model is
     seal_folder(building, {**facts, "word_file": word_file})
     write_json(building / WORDS_PATH, path)
-    publish(building, folder)
+    publish(building, place)
 
 
 def _weights_file(weights: dict[str, torch.Tensor]) -> bytes:

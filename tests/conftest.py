@@ -232,6 +232,23 @@ def random_inputs(shape, clips, words, *, seed=0):
 
 
 @pytest.fixture
+def lock_out(monkeypatch):
+    """A function that makes a folder one that we may see but not look into, were we root or not."""
+    stat = os.stat
+
+    def lock_out(folder):
+        def refusing(path, *args, **kwargs):
+            if not isinstance(path, int) and Path(path).parent == folder:
+                raise PermissionError(13, "Permission denied", str(path))
+            return stat(path, *args, **kwargs)
+
+        folder.mkdir()
+        monkeypatch.setattr(os, "stat", refusing)
+
+    return lock_out
+
+
+@pytest.fixture
 def quick_path():
     """A folder in memory where there is such a thing: waiting for the disk is not what is tested."""
     memory = Path("/dev/shm")

@@ -315,13 +315,26 @@ def test_folder_of_caches(built):
         open_cache(built / "a")
 
 
+def test_folder_of_caches_beside_others(built, tmp_path, lock_out):
+    """So it is if there is a folder beside them that nobody may look into."""
+    shutil.copytree(built / "a", tmp_path / "a")
+    lock_out(tmp_path / "a" / ("0" * 16))
+    with pytest.raises(RefkdError, match=f"holds caches and is none; give .*{PLAN.key[:16]}"):
+        open_cache(tmp_path / "a")
+
+
 @pytest.mark.parametrize("gone", [(MANIFEST,), (SEAL,), (MANIFEST, SEAL)])
 def test_unfinished(gone, cache):
-    """A cache without its manifest or seal was never finished."""
+    """A cache without its manifest or seal was never finished, or is no cache: `delete` is not said."""
     for name in gone:
         (cache / name).unlink()
-    with pytest.raises(RefkdError, match="unfinished"):
+    with pytest.raises(RefkdError) as caught:
         open_cache(cache)
+
+    assert str(caught.value) == (
+        f"{cache} is unfinished or foreign: {gone[0]} is missing; expected a cache; give one that "
+        "`refkd cache` wrote, or run that again"
+    )
 
 
 def test_half_built(cache, tmp_path):

@@ -89,6 +89,20 @@ def test_damaged(tmp_path):
     assert (found["rows to ask"], found["complete"]) == (12, False)
 
 
+@pytest.mark.parametrize("name", ["zarr.json", "samples/id/zarr.json", "samples/gt/c/0/0"])
+def test_damaged_beside_the_logits(name, tmp_path):
+    """A damaged file that holds no logits asks for no row; still the cache is not whole, nor free."""
+    folder = build(tmp_path, make_plan())
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[:-1] + b"?")
+    found = told(tmp_path, make_plan())
+
+    assert counts(found) == {"id": (10, 10, 0, 0), "ood": (10, 10, 0, 0)}
+    assert (found["rows to ask"], found["complete"]) == (0, False)
+    assert found["other files damaged"] == [name]
+    assert len(whole) <= found[TO_WRITE] < 0.5 * found[BYTES]
+
+
 def test_half_built(tmp_path):
     """Chunks that a stopped build has finished are hits, and the build asks for no other."""
     out = tmp_path / "out"

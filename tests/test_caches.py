@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,31 @@ def test_unfinished(out):
     assert (found["folder"], found["bytes"]) == (str(folder), size(folder))
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_build_that_ends_while_we_look(when, out, monkeypatch):
+    """Half-built work that goes before it is looked at is not listed, or as far as seen; nothing stops."""
+    folder = stop(out, make_plan(("id",), codec="zstd"))
+    walk, scandir = os.walk, os.scandir
+
+    def ending(top, **how):
+        for here, inside, files in walk(top, **how):
+            if Path(here) == out / BUILDING and when == "before":
+                folder.rename(out.parent / "elsewhere")
+            yield here, inside, files
+
+    def gone(path):
+        if Path(path) == folder / "group" and when == "meanwhile":
+            folder.rename(out.parent / "elsewhere")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "walk", ending)
+    monkeypatch.setattr(os, "scandir", gone)
+    found = caches(out)
+
+    assert len(found["caches"]) == 3
+    assert [one["folder"] for one in found["unfinished"]] == [str(folder)] * (when == "meanwhile")
+
+
 def test_runs(out, tmp_path):
     """Finished runs, killed ones and results at any depth name the cache that they used."""
     runs = tmp_path / "runs"
@@ -160,6 +186,16 @@ def test_runs(out, tmp_path):
     }
     assert found["runs looked at"] == 4
     assert "  used by " + str(runs / "deep" / "a") in caches_text(found).splitlines()
+
+
+def test_a_run_that_was_being_taken_apart_is_none(out, runs):
+    """What a kill left of the checkpoints of a run, or of a folder of runs, pins no cache."""
+    left = runs / doomed_name(".b.building")
+    add_run(left / "deep", OTHER.key)
+    (left / "begun.json").write_text(json.dumps({"inputs": {"cache": BOTH.key}}))
+
+    assert find_uses([runs]).by_key == {ONE.key: [str(runs / "a")]}
+    assert find_uses([runs]).count == 1
 
 
 def test_a_real_run(runs_folder, cache_folder, data_folder):
@@ -326,6 +362,15 @@ def test_prune_leaves_a_renamed_cache_that_is_weighed(name, out, runs):
     assert prune(prunable(out, runs)) == [str(folder)]
 
 
+def test_prune_leaves_what_is_weighed_through_a_link(out, runs, tmp_path):
+    """Who weighs a cache by a link to it holds the lock that prune looks at, where the cache lies."""
+    (tmp_path / "mine").symlink_to(place(out, BOTH))
+    with new_weights(tmp_path / "mine") as growing:
+        assert growing.parent == out / BUILDING
+        assert prune(prunable(out, runs)) == [str(place(out, OTHER))]
+    assert place(out, BOTH).exists()
+
+
 @pytest.mark.parametrize("name", ["v1.2", ".hidden"])
 def test_prune_ends_what_a_killed_one_began(name, out, runs):
     """A doomed folder is taken apart unless somebody is at it, whose lock has the old name."""
@@ -342,6 +387,29 @@ def test_prune_leaves_what_is_used_by_now(out, runs):
     add_run(runs / "b", BOTH.key)
 
     assert prune(found) == [str(place(out, OTHER))]
+
+
+@pytest.mark.parametrize("begun", ["in time", "cannot be read"])
+def test_prune_looks_again_before_each(begun, out, runs, monkeypatch):
+    """A run that begins while another cache is taken apart keeps its own; a damaged one stops it all."""
+    found, rmtree = prunable(out, runs), shutil.rmtree
+
+    def meanwhile(path):
+        rmtree(path)
+        if not (runs / "b").exists():
+            add_run(
+                runs / "b", next(plan.key for plan in (BOTH, OTHER) if place(out, plan).exists())
+            )
+            if begun != "in time":
+                (runs / "b" / "manifest.json").write_text("{")
+
+    monkeypatch.setattr(shutil, "rmtree", meanwhile)
+    if begun == "in time":
+        assert prune(found) == [str(found.doomed[0].folder)]
+    else:
+        with pytest.raises(RefkdError, match=r"runs/b may have used any cache and cannot be read"):
+            prune(found)
+    assert listed(out) == {place(out, ONE).name, found.doomed[1].folder.name}
 
 
 def test_prune_and_half_built_work(out, runs):

@@ -18,6 +18,8 @@ from planned import all_bytes, build, expected, make_plan, weighed_chunks
 from served import in_memory, over_http
 
 from cli.main import refkd
+from pipeline.caches import Lying
+from pipeline.pruning import Prunable, find_prunable, prune
 from pipeline.weigh import weigh
 from stores.cache import open_cache
 from stores.copies import local_cache
@@ -211,8 +213,8 @@ def test_killed_while_it_fetches(built, site, copies):
         time.sleep(0.005)
     program.send_signal(signal.SIGKILL)
     program.wait()
-    here = {p.relative_to(*copies.glob("*/")).as_posix() for p in copies.rglob("c/*/0/0")}
-    (folder,) = copies.glob("*/")
+    here = {p.relative_to(*copies.glob("[!.]*/")).as_posix() for p in copies.rglob("c/*/0/0")}
+    (folder,) = copies.glob("[!.]*/")
     (folder / "samples/.x.tmp").write_bytes(b"left by a kill")
     unfinished = not (folder / "manifest.json").exists()
     site.delay_s = 0.0
@@ -222,6 +224,23 @@ def test_killed_while_it_fetches(built, site, copies):
     assert unfinished
     assert all_bytes(local_cache(site.url)) == all_bytes(built)
     assert here.isdisjoint(site.asked)
+
+
+def test_prune_leaves_a_copy_that_is_fetched(built, site, copies):
+    """Who fetches holds the lock that prune looks at; a copy that nobody fetches is a cache like any."""
+    folder, found = local_cache(site.url), []
+    (folder / CHUNK).unlink()
+
+    def pruned(times):
+        found.append(find_prunable(copies, runs=[], no_runs=True))
+        found.append(prune(Prunable([Lying(folder, [], 0.0)], 0, {})))
+
+    site.troubles[CHUNK] = pruned
+
+    assert all_bytes(local_cache(site.url)) == all_bytes(built)
+    assert found[0].kept == {str(folder): "is being worked on"}
+    assert found[1] == []
+    assert prune(find_prunable(copies, runs=[], no_runs=True)) == [str(folder)]
 
 
 def test_two_at_once(built, site, caplog):

@@ -9,7 +9,7 @@ import pytest
 from stores.dataset import open_dataset
 from stores.dataset_writer import data_lock, existing_manifest, write_dataset
 from stores.errors import RefkdError
-from stores.files import seal_folder, write_json
+from stores.files import doomed_name, seal_folder, write_json
 from stores.grid import resample
 from stores.pairs import Pair
 from stores.words import open_words
@@ -261,8 +261,11 @@ def test_leftovers_of_a_killed_writer_do_not_hinder(write, tmp_path):
     """What a killed writer left in the hidden folder is not taken into the next one."""
     (tmp_path / ".data.partial").mkdir()
     (tmp_path / ".data.partial" / "junk").write_text("half")
+    doomed = tmp_path / doomed_name(".data.partial")
+    doomed.mkdir()
 
     folder = write()
+    assert not doomed.exists()
     assert open_dataset(folder).table.ids
     assert not (folder / "junk").exists()
     assert not (tmp_path / ".data.partial").exists()
@@ -274,6 +277,16 @@ def test_an_empty_folder_is_filled(write, tmp_path):
 
     assert existing_manifest(tmp_path / "data") is None
     assert open_dataset(write()).table.ids
+
+
+def test_a_link_to_an_empty_folder_is_filled(write, tmp_path):
+    """OUT may lead to a larger disk: the data set is written there, under the lock of that place."""
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(tmp_path / "disk" / "big")
+
+    assert open_dataset(write()).table.ids
+    assert (tmp_path / "data").is_symlink()
+    assert {path.name for path in (tmp_path / "disk").iterdir()} == {"big", ".big.lock"}
 
 
 @pytest.mark.parametrize(
@@ -303,6 +316,23 @@ def test_missing_file(write, name):
         open_dataset(folder)
 
 
+@pytest.mark.parametrize("gone", [(), ("manifest.json",), ("manifest.sha256",)])
+def test_a_wrong_folder_is_not_to_be_deleted(gone, write, tmp_path):
+    """Annotations given for DATA, or a data set without its seal: what was expected, and no `delete`."""
+    folder = write() if gone else tmp_path
+    for name in gone:
+        (folder / name).unlink()
+    (tmp_path / "charades_train.json").write_text("{}")
+    with pytest.raises(RefkdError) as caught:
+        open_dataset(folder)
+
+    lacking = gone[0] if gone else "manifest.sha256"
+    assert str(caught.value) == (
+        f"{folder} is unfinished or foreign: {lacking} is missing; expected a prepared data set; "
+        "give one that `refkd prepare` or `refkd simulate` wrote, or run that again"
+    )
+
+
 def test_foreign_folders(tmp_path):
     """No folder, a folder of something else, and a file in its place are told apart."""
     with pytest.raises(RefkdError, match=r"no data set at .*run `refkd prepare`"):
@@ -313,6 +343,8 @@ def test_foreign_folders(tmp_path):
     for look in (open_dataset, existing_manifest):
         with pytest.raises(RefkdError, match="unfinished or foreign"):
             look(other)
+    with pytest.raises(RefkdError, match=r"no data set at .*notes\.txt; run `refkd prepare`"):
+        open_dataset(other / "notes.txt")
     with pytest.raises(RefkdError, match=r"notes\.txt is a file, expected a folder"):
         existing_manifest(other / "notes.txt")
 

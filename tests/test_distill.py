@@ -14,7 +14,8 @@ from pipeline.distill import distill
 from pipeline.evaluate import evaluate
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
-from stores.models import read_facts
+from stores.files import doomed_name
+from stores.models import read_facts, training_folder, training_lock
 from student.recipe import Recipe, recipe_json
 
 QUICK = Recipe(hidden=16, epochs=4, batch=16, lr=3e-3, warmup=0.5)
@@ -81,6 +82,20 @@ def test_a_finished_run_is_returned(student, data_folder, cache_folder, caplog):
     assert again == student
     assert "already complete" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in student.iterdir()} == before
+
+
+def test_what_a_kill_left_of_a_finished_run(student, data_folder, cache_folder):
+    """Its checkpoints go when it is asked for again, unless somebody is at work on it."""
+    building = training_folder(student)
+    left = [building, building.with_name(doomed_name(building.name))]
+    for folder in left:
+        folder.mkdir()
+    with training_lock(student):
+        run(data_folder, cache_folder, student.parent)
+    assert all(folder.exists() for folder in left)
+    run(data_folder, cache_folder, student.parent)
+
+    assert not any(folder.exists() for folder in left)
 
 
 def test_a_finished_run_needs_no_torch(student, data_folder, cache_folder):

@@ -15,17 +15,26 @@ import numpy as np
 import pytest
 from planned import Ask, all_bytes, build, expected, make_plan
 
+from pipeline.cacheplan import foresee
 from pipeline.costs import read_costs
 from pipeline.filling import fill, is_whole
 from pipeline.pool import run_units
 from stores.building import Building, cache_folder
 from stores.cache import open_cache
 from stores.errors import RefkdError
+from stores.files import remove_folder
 from stores.parts import Part
 from stores.unfinished import BUILDING
 
 PLAN = make_plan()
 HERE = Path(__file__).parent
+IN_THE_WAY = {
+    "an empty folder": "is an empty folder",
+    "a copy that was stopped": r"lacks manifest\.json",
+    "a copy without its seal": r"lacks manifest\.sha256",
+    "a file": "is a file",
+    "a dead link": "is a link that leads nowhere, to none",
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +50,20 @@ def run_program(name, *args):
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(HERE.parent)},
     )
+
+
+def put_in_the_way(folder, what):
+    """Let something lie where a cache would be put."""
+    if what == "a file":
+        folder.write_text("mine")
+    elif what == "a dead link":
+        folder.symlink_to("none")
+    else:
+        folder.mkdir()
+        if what != "an empty folder":
+            (folder / "teachers").mkdir()
+        if what == "a copy without its seal":
+            (folder / "manifest.json").write_text("{}")
 
 
 def left_behind(out):
@@ -399,6 +422,21 @@ def test_damaged_half_built_chunk_is_made_again(whole, tmp_path):
 
     assert all_bytes(build(tmp_path / "out", PLAN, again)) == whole
     assert [lo for name, lo in again.asked() if name == "id"] == [64, 160]
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_something_else_under_its_name(what, whole, tmp_path):
+    """It is named before anybody is asked, whether planned, looked for or built, and what is said helps."""
+    folder, ask = cache_folder(tmp_path / "out", PLAN), Ask(tmp_path / "notes")
+    folder.parent.mkdir()
+    put_in_the_way(folder, what)
+    for look in (is_whole, lambda *how: foresee(*how, dict), lambda *how: build(*how, ask)):
+        with pytest.raises(RefkdError, match=rf"{folder} {IN_THE_WAY[what]}, expected a whole"):
+            look(tmp_path / "out", PLAN)
+    assert ask.asked() == []
+    remove_folder(folder)
+
+    assert all_bytes(build(tmp_path / "out", PLAN)) == whole
 
 
 @pytest.mark.parametrize(("part", "place"), [(None, "group"), (Part(1, 1), r"whole-\w+")])

@@ -1,6 +1,7 @@
 import json
 import logging
 import re
+from pathlib import Path
 
 import pytest
 from stopping import leave_half_done
@@ -8,7 +9,7 @@ from stopping import leave_half_done
 from pipeline.costs import read_costs
 from pipeline.teach import teach
 from stores.errors import BusyError, RefkdError
-from stores.files import locked
+from stores.files import doomed_name, locked
 from stores.models import read_facts
 from student.recipe import Recipe
 
@@ -93,6 +94,38 @@ def test_two_processes_do_not_train_one_model(data_folder, tmp_path):
 
     assert (tmp_path / ".t.lock").exists()
     assert taught(data_folder, out) == out
+
+
+def test_a_link_is_locked_where_it_leads(data_folder, tmp_path):
+    """Through a link to an empty folder a model is trained under the lock of that folder."""
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    (tmp_path / "t").symlink_to(tmp_path / "disk" / "big")
+    with locked(tmp_path / "disk" / ".big.lock"), pytest.raises(BusyError, match="/t is being"):
+        taught(data_folder, tmp_path / "t")
+
+    assert taught(data_folder, tmp_path / "t") == tmp_path / "t"
+    assert (tmp_path / "disk" / "big" / "model.safetensors").is_file()
+
+
+def test_a_mount_point_is_refused_before_training(data_folder, tmp_path, monkeypatch):
+    """Nothing is trained that could not be put there, and nothing is left."""
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == tmp_path / "t")
+    monkeypatch.setattr("pipeline.fitting.train", None)
+    (tmp_path / "t").mkdir()
+
+    with pytest.raises(RefkdError, match=r"t is a mount point, .*; give a folder below it"):
+        taught(data_folder, tmp_path / "t")
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
+
+
+def test_what_a_killed_removal_left_goes_with_the_next(data_folder, tmp_path):
+    """Checkpoints that were being taken apart when a run was killed go when one ends, or is found finished."""
+    left = tmp_path / doomed_name(".t.building")
+    for _ in range(2):
+        left.mkdir()
+        (left / "begun.json").write_text("{}")
+        taught(data_folder, tmp_path / "t")
+        assert not left.exists()
 
 
 def test_times_lie_outside_the_model(data_folder, tmp_path, caplog):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from stores.errors import RefkdError
+from stores.files import doomed_name
 from stores.fingerprints import bytes_digest
 from stores.models import check_fit, is_finished, read_facts
 from student.model import load_model, model_facts, network_shape, save_model
@@ -44,6 +45,34 @@ def test_same_model_same_bytes(saved, tmp_path):
     )
 
     assert read_facts(tmp_path / "again")[1] == seal
+
+
+def test_what_a_killed_save_left_is_removed(saved, tmp_path):
+    """Half a model, and one that was being taken apart, are gone when it is saved again."""
+    folder, network = saved
+    facts, _ = read_facts(folder)
+    for name in (".again.finished", doomed_name(".again.finished")):
+        (tmp_path / name / "folds").mkdir(parents=True)
+    save_model(
+        tmp_path / "again", network.state_dict(), {k: v for k, v in facts.items() if k != "files"}
+    )
+
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "again"}
+
+
+def test_a_link_to_an_empty_folder_is_filled(saved, tmp_path):
+    """The model appears where the link leads, and the link stays."""
+    folder, network = saved
+    facts, seal = read_facts(folder)
+    (tmp_path / "disk" / "big").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "big")
+    save_model(
+        tmp_path / "link", network.state_dict(), {k: v for k, v in facts.items() if k != "files"}
+    )
+
+    assert read_facts(tmp_path / "link")[1] == seal
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["big"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "manifest.json", "manifest.sha256"])

@@ -218,6 +218,17 @@ def test_out_is_something_else(inputs, tmp_path):
     assert (tmp_path / "data" / "thesis.txt").read_text() == "years of work"
 
 
+def test_out_is_a_mount_point(inputs, tmp_path, monkeypatch):
+    """What could not take its place in the end is refused before anything is read."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path) == tmp_path / "data")
+    monkeypatch.setattr("pipeline.prepare.read_annotations", None)
+
+    with pytest.raises(RefkdError, match=r"data is a mount point, .*; give a folder below it"):
+        prepare(tmp_path / "data", **inputs)
+    assert not (tmp_path / ".data.lock").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -3,10 +3,13 @@
 import shutil
 
 import pytest
-from planned import Ask, all_bytes, build, make_plan, said
+from planned import BLOCK_ROWS, CPU, Ask, all_bytes, build, make_plan, said
 
+from pipeline.filling import fill, repair
 from stores.cache import open_cache, read_cache
 from stores.errors import RefkdError
+from stores.files import doomed_name
+from stores.parts import Part
 
 PLAN = make_plan()
 CHUNKS = ["teachers/id/logits/c/3/0/0", "teachers/ood/logits/c/9/0/0"]
@@ -49,6 +52,27 @@ def test_what_is_no_file_gives_way(folder, ask):
     assert all_bytes(build(folder.parent, PLAN, ask)) == whole
     assert sorted(ask.asked()) == [("id", 96), ("ood", 288)]
     assert not list(folder.rglob(".*"))
+
+
+@pytest.mark.parametrize("by", ["cache", "verify"])
+def test_what_a_killed_repair_left_goes_with_the_next(by, folder):
+    """Its temporary file, and what it was taking apart, but not what is being put into the weights."""
+    whole = all_bytes(folder)
+    (folder / CHUNKS[0]).write_bytes(b"damaged")
+    (folder / CHUNKS[0]).with_name(".0.0a.tmp").write_bytes(b"half")
+    (folder / doomed_name("samples") / "inside").mkdir(parents=True)
+    (folder / "weights").mkdir()
+    (folder / "weights" / ".current.0a.tmp").write_bytes(b"half")
+    how = {"environment": CPU, "block_rows": BLOCK_ROWS}
+    fill(folder.parent, PLAN, Ask(), **how, workers=1, part=Part(1, 2))
+    assert len(list(folder.rglob(".*"))) == 3  # of a part that somebody else does, perhaps
+    if by == "cache":
+        build(folder.parent, PLAN)
+    else:
+        repair(folder, PLAN, Ask(), **how)
+
+    assert all_bytes(folder) == {**whole, "weights/.current.0a.tmp": b"half"}
+    assert len(list(folder.rglob(".*"))) == 1
 
 
 def test_an_open_reader_notices_nothing(folder):

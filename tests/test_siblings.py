@@ -165,6 +165,14 @@ def test_no_siblings(tmp_path):
     assert finished_caches(tmp_path) == finished_caches(tmp_path / "none") == []
 
 
+def test_a_folder_that_nobody_may_look_into(out, ask, lock_out):
+    """`lost+found`, or a colleague's folder, beside the caches stops no build."""
+    lock_out(out / "lost+found")
+    build(out, BOTH, ask)
+
+    assert {teacher for teacher, _ in ask.asked()} == {"ood"}
+
+
 def test_linking_over_itself_leaves_nothing(tmp_path):
     """Linked twice, a file keeps its one second name, and no temporary one."""
     (tmp_path / "a").write_bytes(b"1")

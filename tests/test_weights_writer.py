@@ -137,6 +137,18 @@ def test_the_same_weights_stay_untouched(cache):
     np.testing.assert_array_equal(open_weights(cache).ce["id"], CE["id"])
 
 
+def test_weighed_through_a_link(cache, built, tmp_path):
+    """The weights grow beside the cache itself, on its disk, and nothing is left where the link lies."""
+    shutil.rmtree(cache.folder / "weights")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "mine").symlink_to(cache.folder)
+    linked = open_cache(tmp_path / "links" / "mine")
+    write_weights(linked, weighed_chunks(linked, CE))
+
+    assert all_bytes(cache.folder) == all_bytes(built)
+    assert [path.name for path in (tmp_path / "links").iterdir()] == ["mine"]
+
+
 def test_asked_only_when_nobody_else_has(cache):
     """Unless they are wanted anew, weights that are whole once it is our turn stay, and no chunk is made."""
 
