@@ -16,8 +16,9 @@ export QUERY # as it is: a question may hold any character
 TABLE ?= 3
 NAMED = --teacher id=$(TEACHERS)/id --teacher ood=$(TEACHERS)/ood
 # Caches and runs are named by digests; `make cache` and `make distill` note the last one.
-CACHE ?= $(shell cat $(CACHES)/.last)
-MODEL ?= $(shell cat $(RUNS)/.last)
+CACHE ?= $(or $(shell cat $(CACHES)/.last 2>/dev/null),$(error no cache is noted in $(CACHES)/.last; run `make cache` first, or give CACHE=))
+MODEL ?= $(or $(shell cat $(RUNS)/.last 2>/dev/null),$(error no run is noted in $(RUNS)/.last; run `make distill` first, or give MODEL=))
+NOTE = cat $(1)/.new && if [ -d "$$(cat $(1)/.new)" ]; then mv $(1)/.new $(1)/.last; fi# a plan or JSON is no folder
 
 .NOTPARALLEL: # each stage reads what the one before it wrote
 .DEFAULT_GOAL := help
@@ -78,7 +79,7 @@ teach: setup ## Train both teachers on DATA= into TEACHERS=
 	$(REFKD) teach $(DATA) $(TEACHERS)/id --bias id $(TEACH_ARGS) && $(REFKD) teach $(DATA) $(TEACHERS)/ood --bias ood $(TEACH_ARGS)
 
 cache: setup ## Write what TEACHERS= say about DATA= into CACHES=
-	mkdir -p $(CACHES) && $(REFKD) cache $(DATA) $(CACHES) $(NAMED) $(CACHE_ARGS) > $(CACHES)/.new && mv $(CACHES)/.new $(CACHES)/.last && cat $(CACHES)/.last
+	mkdir -p $(CACHES) && $(REFKD) cache $(DATA) $(CACHES) $(NAMED) $(CACHE_ARGS) > $(CACHES)/.new && $(call NOTE,$(CACHES))
 
 weigh: setup ## Write the introspective weights of CACHE= (the last one)
 	$(REFKD) weigh $(CACHE) $(WEIGH_ARGS)
@@ -87,7 +88,7 @@ verify: setup ## Forward some rows of CACHE= again and compare
 	$(REFKD) verify $(CACHE) $(DATA) $(NAMED) $(VERIFY_ARGS)
 
 distill: setup ## Train a student on DATA= from CACHE= into RUNS=
-	mkdir -p $(RUNS) && $(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS) > $(RUNS)/.new && mv $(RUNS)/.new $(RUNS)/.last && cat $(RUNS)/.last
+	mkdir -p $(RUNS) && $(REFKD) distill $(DATA) $(CACHE) $(RUNS) $(DISTILL_ARGS) > $(RUNS)/.new && $(call NOTE,$(RUNS))
 
 ablate: setup ## Train every row of TABLE= from CACHE= (one or more) into RUNS= and compare
 	$(REFKD) ablate $(DATA) $(CACHE) $(RUNS) --table $(TABLE) $(NAMED) $(ABLATE_ARGS)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from cli.options import PATH, device_option, group_by_option, json_option, named, threads_option
+from cli.options import device_option, group_by_option, json_option, named, threads_option
+from cli.places import FILE, PATH, WORK
 from cli.printing import show
 
 
@@ -19,7 +20,7 @@ from cli.printing import show
     help="A split to score. Repeatable.  [default: all but train]",
 )
 @click.option(
-    "--predictions", type=PATH, metavar="FILE.jsonl", help="Write every predicted window here."
+    "--predictions", type=FILE, metavar="FILE.jsonl", help="Write every predicted window here."
 )
 @device_option
 @json_option
@@ -124,7 +125,7 @@ def score(
 
 @click.command()
 @click.argument("runs", type=PATH, nargs=-1, required=True)
-@click.argument("out", type=PATH)
+@click.argument("out", type=FILE)
 @click.option("--data", type=PATH, required=True, metavar="DIR", help="Data set to score on.")
 @named(
     "--teacher",
@@ -147,8 +148,8 @@ def report(
 ) -> None:
     """Write one HTML page about runs.
 
-    RUNS are run folders, or folders that hold run folders or results of `refkd ablate`; OUT is the
-    page. Runs that differ by seed alone are shown together.
+    RUNS are run folders, or folders that hold run folders or results of `refkd ablate`; one run at
+    least must be there. OUT is the page. Runs that differ by seed alone are shown together.
     """
     from pipeline.report import report as stage
 
@@ -157,7 +158,7 @@ def report(
 
 
 @click.command()
-@click.argument("out", type=PATH)
+@click.argument("out", type=WORK)
 @device_option
 @threads_option
 @json_option

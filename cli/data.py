@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 
-from cli.options import CACHE, PATH, json_option, named
+from cli.options import json_option, named
+from cli.places import CACHE, NEW, PATH
 from cli.printing import show
 from stores.errors import RefkdError
 
 
 @click.command()
-@click.argument("out", type=PATH)
+@click.argument("out", type=NEW)
 @click.option(
     "--annotations",
     type=PATH,
@@ -86,7 +87,7 @@ def prepare(
 
 
 @click.command()
-@click.argument("out", type=PATH)
+@click.argument("out", type=NEW)
 @click.option(
     "--annotations",
     type=PATH,

@@ -42,14 +42,15 @@ class Friendly(click.Group):
 
 def _sentence(error: OSError) -> str | None:
     """Return what to do about an error of the file system, or None if it is another error."""
-    where = f" at {error.filename}" if error.filename else ""
+    filename = error.filename2 or error.filename  # of a rename, the place to be
+    where = f" at {filename}" if filename else ""
     # numpy reports a short write in words only, without an error number
     short_write = re.search(r"requested and \d+ written", str(error))
     if error.errno in (errno.ENOSPC, errno.EDQUOT) or short_write:
         return f"no space left on the disk{where}; free some and {AGAIN}: finished work is kept"
-    if error.filename:
+    if filename:
         reason = (error.strerror or str(error)).lower()
-        return f"{error.filename}: {reason}; mend the path or its permissions and {AGAIN}"
+        return f"{filename}: {reason}; mend the path or its permissions and {AGAIN}"
     return None
 
 

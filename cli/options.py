@@ -1,7 +1,6 @@
 """Options that commands share, and the options that the fields of a Recipe become."""
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
@@ -10,39 +9,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from cli.places import PATH
 from stores.errors import RefkdError
 from student.recipe import RECIPES, Recipe
 
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
-
-
-class Place(click.Path):
-    """A path that has a last name, as everything does that we write beside: `.` is spelled out."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        path = path if path.name not in ("", "..") else path.resolve()
-        if not path.name:
-            self.fail(f"{path} has no name to write beside; give a folder below it", param, ctx)
-        return path
-
-
-PATH = Place()
-
-
-class CachePlace(Place):
-    """A path, or the URL of a cache: a local copy of it is fetched and checked before any work."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if "://" in os.fsdecode(value):
-            from stores.copies import local_cache  # imports zarr, which a path here does not need
-
-            return local_cache(os.fsdecode(value))
-        return super().convert(value, param, ctx)
-
-
-CACHE = CachePlace()
 
 
 class Named(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -58,7 +30,7 @@ class Named(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.
         name, equals, path = str(value).partition("=")
         if not (name and equals and path):
             self.fail(f"expected NAME=PATH, got {value}", param, ctx)
-        return name, Path(path)
+        return name, PATH.convert(path, param, ctx)
 
 
 def named(
@@ -125,7 +97,7 @@ compile_option: Decorator = click.option(
 )
 threads_option: Decorator = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=1024),  # what is begun with more crashes, and goes on with it
     help="CPU threads; the same number gives the same bits.  [default: torch's number]",
 )
 

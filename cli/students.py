@@ -5,8 +5,6 @@ from pathlib import Path
 import click
 
 from cli.options import (
-    CACHE,
-    PATH,
     compile_option,
     device_option,
     group_by_option,
@@ -15,6 +13,7 @@ from cli.options import (
     recipe_options,
     threads_option,
 )
+from cli.places import CACHE, PATH, WORK
 from cli.printing import show
 from pipeline.ablations import TABLES
 from student.recipe import Recipe
@@ -23,7 +22,7 @@ from student.recipe import Recipe
 @click.command()
 @click.argument("data", type=PATH)
 @click.argument("cache", type=CACHE)
-@click.argument("runs", type=PATH)
+@click.argument("runs", type=WORK)
 @recipe_options()
 @device_option
 @threads_option
@@ -53,7 +52,7 @@ def distill(
 @click.command()
 @click.argument("data", type=PATH)
 @click.argument("caches", type=CACHE, nargs=-1, required=True, metavar="CACHE...")
-@click.argument("runs", type=PATH)
+@click.argument("runs", type=WORK)
 @click.option(
     "--table",
     type=click.Choice(tuple(TABLES)),
@@ -90,7 +89,7 @@ def distill(
 )
 @click.option(
     "--results",
-    type=PATH,
+    type=WORK,
     metavar="DIR",
     help="Where a JSON file of each finished run is kept.  [default: RUNS/results]",
 )

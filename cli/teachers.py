@@ -6,8 +6,6 @@ from typing import Any
 import click
 
 from cli.options import (
-    CACHE,
-    PATH,
     compile_option,
     device_option,
     json_option,
@@ -15,13 +13,14 @@ from cli.options import (
     recipe_options,
     threads_option,
 )
+from cli.places import CACHE, NEW, PATH, WORK
 from cli.printing import show
 from student.recipe import TEACHER_KNOBS, Recipe
 
 
 @click.command()
 @click.argument("data", type=PATH)
-@click.argument("out", type=PATH)
+@click.argument("out", type=NEW)
 @click.option(
     "--bias",
     type=click.Choice(["id", "ood"]),
@@ -96,7 +95,7 @@ def teach(
 
 @click.command()
 @click.argument("data", type=PATH)
-@click.argument("out", type=PATH)
+@click.argument("out", type=WORK)
 @named("--teacher", "NAME=DIR", "A teacher and its name in the cache. Repeatable.", required=True)
 @click.option(
     "--split",

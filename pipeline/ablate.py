@@ -182,5 +182,10 @@ class _Progress:
         self.bar.set_description(", ".join(self._trials[job].name for job in self._steps))
 
     def _advance(self, job: int, steps: int) -> None:
-        self.bar.update(steps - self._steps[job])
+        gained = steps - self._steps[job]
+        earlier = max(gained - 1, 0)  # epochs are told one by one: these are of another sitting
+        self.bar.initial += earlier
+        self.bar.n += earlier
+        self.bar.last_print_n += earlier
+        self.bar.update(gained - earlier)
         self._steps[job] = steps

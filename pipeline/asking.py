@@ -25,8 +25,18 @@ Facts = Mapping[str, tuple[dict[str, Any], str]]  # facts and seal of a model fo
 
 
 def read_teachers(teachers: Mapping[str, Path]) -> Facts:
-    """Return the facts and seal of each teacher's folder, without torch."""
-    return {name: read_facts(folder) for name, folder in teachers.items()}
+    """Return the facts and seal of each teacher's folder, without torch.
+
+    Raises RefkdError if one holds no teacher.
+    """
+    found = {name: read_facts(folder) for name, folder in teachers.items()}
+    for name, (facts, _) in found.items():
+        if facts["kind"] != "teacher":
+            raise RefkdError(
+                f"{teachers[name]} holds a {facts['kind']}, expected a teacher; give a folder written "
+                "by `refkd teach`"
+            )
+    return found
 
 
 @dataclass(frozen=True)

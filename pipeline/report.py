@@ -15,7 +15,7 @@ from pipeline.judging import pair_sources
 from pipeline.page import document, facts_table, paragraph, section
 from pipeline.provenance import check_member, shown_seals
 from pipeline.scoring import score_subjects, split_floors
-from pipeline.subjects import Subject, find_subjects
+from pipeline.subjects import Member, Subject, find_subjects
 from stores.dataset import DataSet, open_dataset
 from stores.errors import RefkdError
 from stores.files import write_atomic
@@ -128,28 +128,35 @@ def _summary(data: DataSet, subjects: Sequence[Subject]) -> str:
     )
     return (
         f"{models} on {data.folder.name}: {kind} of {len(data.videos)} videos, {counts} pairs. "
-        f"{_selection(data, subjects)}; no test split chose anything."
+        f"{_selection(subjects)}; no test split chose anything."
     )
 
 
-def _selection(data: DataSet, subjects: Sequence[Subject]) -> str:
+def _selection(subjects: Sequence[Subject]) -> str:
     """Return which epoch of each kind of model was kept."""
-    if not data.pairs.get(VAL):
-        return f"Without a {VAL} split the last epoch of each model is kept"
-    splits: dict[str, set[str]] = {}
-    for about in (member.about for subject in subjects for member in subject.members):
-        if "recipe" in about:
-            splits.setdefault("student", set()).add(about["recipe"].get("select", VAL))
+    kept: dict[str, set[str]] = {}
+    for member in (one for subject in subjects for one in subject.members):
+        if "recipe" in member.about:
+            kept.setdefault("student", set()).add(_kept(member, member.about["recipe"]))
         else:
-            own = {how.get("select", VAL) for how in about["teachers"].values()}
-            splits.setdefault("teacher", set()).update(own)
-    said = {name: " or ".join(sorted(own)) for name, own in splits.items()}
+            own = {_kept(member, how) for how in member.about["teachers"].values()}
+            kept.setdefault("teacher", set()).update(own)
+    said = {name: " or ".join(sorted(own)) for name, own in kept.items()}
     if len(set(said.values())) == 1:
         said = {"model": next(iter(said.values()))}
-    first, *others = [
-        f"of each {name} the epoch with the best mIoU on {s}" for name, s in said.items()
-    ]
+    first, *others = [f"of each {name} {epoch}" for name, epoch in said.items()]
     return ", ".join([f"O{first[1:]} is kept", *others])
+
+
+def _kept(member: Member, how: Mapping[str, Any]) -> str:
+    """Return which epoch was kept, as the data that a model was trained on allowed."""
+    if member.facts:
+        validated = any(VAL in epoch for epoch in member.facts["history"])
+    else:  # a result is of the data that its model was trained on
+        validated = member.result is None or VAL in member.result["scores"]
+    if not validated:
+        return f"the last epoch (there was no {VAL} split)"
+    return f"the epoch with the best mIoU on {how.get('select', VAL)}"
 
 
 def _inputs_section(data: DataSet, subjects: Sequence[Subject]) -> str:

@@ -54,6 +54,8 @@ def is_finished(folder: Path, inputs: dict[str, Any]) -> bool:
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
+    if not (folder / MANIFEST).is_file():
+        raise RefkdError(f"{folder} holds other files; choose another folder for the model")
     facts, _ = read_facts(folder)
     if facts["inputs"] != inputs:
         change = describe_change(facts["inputs"], inputs)

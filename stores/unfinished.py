@@ -51,7 +51,7 @@ def refuse_unfinished(folder: Path) -> None:
         path.name
         for path in folder.iterdir()
         # unlike Path.is_file it does not raise for what nobody may look into
-        if os.path.isfile(path / MANIFEST) and len(path.name) == SHORT
+        if os.path.isfile(path / "zarr.json") and len(path.name) == SHORT
     )
     if inside:
         raise RefkdError(f"{folder} holds caches and is none; give {folder / inside[0]}")

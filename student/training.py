@@ -92,9 +92,15 @@ def train(
     with (
         intra_op_threads(threads),
         reproducible(device),
-        tqdm(total=num_steps, desc=name, unit="step", file=sys.stderr, dynamic_ncols=True) as bar,
+        tqdm(
+            total=num_steps,
+            initial=len(progress.history) * task.num_batches,  # its speed is that of this sitting
+            desc=name,
+            unit="step",
+            file=sys.stderr,
+            dynamic_ncols=True,
+        ) as bar,
     ):
-        bar.update(len(progress.history) * task.num_batches)
         for epoch in range(len(progress.history), recipe.epochs):
             torch.manual_seed(seed_of(recipe.seed, "dropout", epoch))
             network.train()

@@ -14,8 +14,10 @@ from click.testing import CliRunner
 from test_crew import WAIT_S, is_running
 
 from cli.main import refkd
-from pipeline.ablate import ablate
+from pipeline.ablate import _Progress, ablate
 from pipeline.ablation_table import ablation_table
+from pipeline.crew import Told
+from pipeline.planning import Trial
 from stores.errors import RefkdError
 from stores.models import read_facts
 from student.recipe import Recipe
@@ -172,10 +174,19 @@ def test_a_run_that_fails_costs_only_itself(whole, data_folder, cache_folder, tm
     (tmp_path / full).mkdir()
     (tmp_path / full / "thesis.txt").write_text("dear")  # something else lies where it would be
 
-    with pytest.raises(RefkdError, match=r"^1 of 2 models failed: RefKD s0: no finished model at"):
+    with pytest.raises(RefkdError, match=r"^1 of 2 models failed: RefKD s0: .* holds other files"):
         run(data_folder, cache_folder, tmp_path)
     (kept,) = results_in(tmp_path / "results").values()
     assert kept["about"]["recipe"]["rectify"] == "none"
+
+
+def test_epochs_of_another_sitting_are_no_speed_of_this_one():
+    """A job that tells 7 epochs at first has done 6 before: the bar shows them, and counts one."""
+    progress = _Progress([Trial("RefKD s0", {}, recipe=Recipe(epochs=9))])
+    with progress.bar:
+        for told in (Told(0, "begun"), Told(0, "epochs", 7), Told(0, "epochs", 8)):
+            progress.take(told)
+        assert (progress.bar.initial, progress.bar.n) == (6, 8)
 
 
 def group_is_alive(group):

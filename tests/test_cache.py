@@ -315,6 +315,14 @@ def test_folder_of_caches(built):
         open_cache(built / "a")
 
 
+def test_folder_of_runs(tmp_path):
+    """A folder of students, whose names are digests too, is not said to hold caches."""
+    (tmp_path / ("0" * 16)).mkdir()
+    (tmp_path / ("0" * 16) / "manifest.json").write_text("{}")
+    with pytest.raises(RefkdError, match="is no logit cache; run `refkd cache` first"):
+        open_cache(tmp_path)
+
+
 def test_folder_of_caches_beside_others(built, tmp_path, lock_out):
     """So it is if there is a folder beside them that nobody may look into."""
     shutil.copytree(built / "a", tmp_path / "a")

@@ -271,6 +271,14 @@ def test_no_teacher_there(data_folder, tmp_path):
         cache(data_folder, tmp_path / "out", teachers={"id": tmp_path / "none"})
 
 
+def test_a_student_is_no_teacher(data_folder, runs_folder, tmp_path):
+    """It has no bias, which rows of the tables ask for; nothing is written."""
+    student = next(path.parent for path in runs_folder.glob("*/manifest.json"))
+    with pytest.raises(RefkdError, match="holds a student, expected a teacher; give a folder"):
+        cache(data_folder, tmp_path / "out", teachers={"id": student})
+    assert not (tmp_path / "out").exists()
+
+
 def test_workers_are_counted_from_one(data_folder, teachers, tmp_path):
     """No workers, no cache."""
     with pytest.raises(RefkdError, match="workers must be at least 1, got 0"):

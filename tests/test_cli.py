@@ -53,6 +53,31 @@ def failing(error):
     return CliRunner().invoke(group, ["fail"])
 
 
+def test_a_rename_that_fails_names_where_the_file_should_be(tmp_path):
+    """Not the temporary file, which is gone by then."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / ".tmp").write_text("")
+    with pytest.raises(IsADirectoryError) as error:
+        (tmp_path / ".tmp").replace(tmp_path / "runs")
+    result = failing(error.value)
+
+    assert f"{tmp_path / 'runs'}: is a directory; mend the path" in result.output
+
+
+def test_a_named_path_is_spelled_out(tmp_path, monkeypatch):
+    """`--teacher id=.` from inside a teacher's folder: it is written beside, so it needs a name."""
+    monkeypatch.chdir(tmp_path)
+    received = []
+
+    @click.command()
+    @named("--teacher", "NAME=DIR", "help")
+    def command(*, teacher):
+        received.append(teacher)
+
+    CliRunner().invoke(command, ["--teacher", "id=."])
+    assert received == [{"id": tmp_path}]
+
+
 def test_help_imports_nothing_heavy():
     """`refkd --help` and a command's help import no torch, zarr, numpy or the like."""
     code = (

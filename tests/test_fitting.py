@@ -152,6 +152,8 @@ def test_a_folder_of_something_else_is_left_alone(data_folder, tmp_path):
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "thesis.txt").write_text("dear")
 
-    with pytest.raises(RefkdError, match="no finished model at"):
+    with pytest.raises(
+        RefkdError, match="t holds other files; choose another folder for the model"
+    ):
         taught(data_folder, tmp_path / "t")
     assert (tmp_path / "t" / "thesis.txt").read_text() == "dear"

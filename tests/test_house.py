@@ -149,6 +149,30 @@ def test_constraints_pin_every_dependency():
     assert sorted(set(asked)) == sorted(pinned)
 
 
+def make(folder, *words):
+    """Run a target as if everything were installed, the tool itself being `words`' REFKD."""
+    (folder / ".ready").touch()
+    here = [f"VENV={folder}", f"CACHES={folder / 'caches'}"]
+    return subprocess.run(["make", "-s", *here, *words], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_make_cache_notes_a_cache_and_nothing_else(tmp_path):
+    """What `--plan` or `--json` print is shown; `.last` stays the folder that was written last."""
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "tool").write_text(f"cat {tmp_path / 'said'}")  # whatever it is asked
+    for said in (tmp_path / "whole", "complete no", '{"cache": "x"}'):
+        (tmp_path / "said").write_text(f"{said}\n")
+        done = make(tmp_path, "cache", f"REFKD=sh {tmp_path / 'tool'}")
+        assert done.stdout == f"{said}\n"
+
+    assert (tmp_path / "caches" / ".last").read_text() == f"{tmp_path / 'whole'}\n"
+
+
+def test_make_without_a_cache_names_what_makes_one(tmp_path):
+    """`make weigh` before `make cache` is not a question of an argument that is missing."""
+    assert "run `make cache` first, or give CACHE=" in make(tmp_path, "weigh", "REFKD=true").stderr
+
+
 def test_makefile_recipes_are_one_line():
     """The Makefile is a front, not a second program: only the environment takes several lines."""
     counts = {}

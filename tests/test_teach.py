@@ -81,7 +81,9 @@ def test_the_debiased_teacher_records_how(data_folder, tmp_path):
     [
         ({"bias": "id", "moved_span_loss": True}, "--moved-span-loss is for --bias ood"),
         ({"bias": "id", "moved_stretch": 2.0}, "got 2 for --bias id"),
-        ({"bias": "ood", "moved_stretch": 0.5}, "factor of at least 1 .* got 0.5"),
+        ({"bias": "ood", "moved_stretch": 0.5}, "factor of 1 to 1000 .* got 0.5"),
+        ({"bias": "ood", "moved_stretch": float("nan")}, "got nan for --bias ood"),
+        ({"bias": "ood", "moved_stretch": 1e308}, "got 1e\\+308 for --bias ood"),
     ],
 )
 def test_options_of_the_debiased_teacher(data_folder, tmp_path, change, text):

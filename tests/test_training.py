@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import student.training
 from stores.errors import RefkdError
 from student.optimiser import AdamW
 from student.recipe import Recipe
@@ -75,6 +76,23 @@ def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, f
     assert torch.equal(whole.best_weights["a"], stopped.best_weights["a"])
     assert whole.history == stopped.history
     assert [entry["epoch"] for entry in stopped.history] == [1, 2, 3, 4]
+
+
+def test_the_bar_of_a_second_sitting_begins_where_the_first_ended(tmp_path, monkeypatch):
+    """Epochs of another sitting are no speed of this one: 2 of 4 epochs are there at once."""
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(fail_at=(2, 0)), tmp_path)
+    made = []
+
+    class Bar(student.training.tqdm):
+        def __init__(self, *args, **how):
+            made.append(how)
+            super().__init__(*args, **how)
+
+    monkeypatch.setattr(student.training, "tqdm", Bar)
+    run(Line(), tmp_path)
+
+    assert [how["initial"] / how["total"] for how in made] == [0.5]
 
 
 def test_seconds_of_two_sittings_are_summed(tmp_path):

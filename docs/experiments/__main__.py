@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cli.main import ToStderr
-from cli.options import PATH
+from cli.places import PATH
 from experiments.full import FULL
 from experiments.page import write_page
 from experiments.plan import Plan
