@@ -15,14 +15,9 @@ import torch
 
 from pipeline.costs import measured
 from stores.errors import BusyError, RefkdError
-from stores.files import (
-    describe_change,
-    read_json,
-    remove_folder,
-    sweep,
-    write_json,
-)
+from stores.files import describe_change, read_json, write_json
 from stores.models import is_finished, training_folder, training_lock
+from stores.removal import remove_folder, sweep
 from student.compiling import compiler
 from student.forward import environment
 from student.model import save_model

@@ -15,12 +15,13 @@ from typing import Any
 from pipeline.caches import Lying, find_lying, freed_bytes, is_unfinished, name_runs, spoken_bytes
 from pipeline.uses import Uses, find_uses
 from stores.errors import RefkdError
-from stores.files import doomed_name, locked, sync, undoomed
+from stores.files import locked, sync
 from stores.locknames import (
     building_lock_file,
     lock_inside,
     weighing_lock_file,
 )
+from stores.removal import doomed_name, undoomed
 from stores.unfinished import BUILDING
 
 log = logging.getLogger("refkd")

@@ -9,9 +9,10 @@ from typing import Any
 from pipeline.results import FORMAT as RESULT
 from pipeline.walking import walk
 from stores.errors import RefkdError
-from stores.files import MANIFEST, read_seal, undoomed
+from stores.files import MANIFEST, read_seal
 from stores.fingerprints import SHORT
 from stores.models import FORMAT as MODEL
+from stores.removal import undoomed
 
 BEGUN = "begun.json"  # of a run that is under way, or was killed
 

@@ -19,7 +19,7 @@ from stores.arraynames import logits_name, spoken
 from stores.cachekeys import CachePlan
 from stores.cachemanifest import manifest_facts, plan_files
 from stores.errors import RefkdError
-from stores.files import locked, publish, read_seal, seal_folder, sweep, sync, write_atomic
+from stores.files import locked, publish, read_seal, seal_folder, sync, write_atomic
 from stores.fingerprints import SHORT, bytes_digest
 from stores.journal import Entry, Environment, Journal
 from stores.locknames import building_lock_file
@@ -33,6 +33,7 @@ from stores.parts import (
     open_journal,
     share_of,
 )
+from stores.removal import sweep
 from stores.resuming import Done, resumable, wanted_chunks
 from stores.siblings import Found, explain_miss, find_chunks, finished_caches, link_file
 from stores.unfinished import BUILDING

@@ -21,12 +21,13 @@ from tqdm import tqdm
 
 from stores.cache import FORMAT, open_cache
 from stores.errors import RefkdError
-from stores.files import MANIFEST, SEAL, locked, make_way, write_atomic
+from stores.files import MANIFEST, SEAL, locked, write_atomic
 from stores.fingerprints import SHORT, file_digest
 from stores.locknames import building_lock_file
 from stores.manifests import OURS, check_cache_manifest, check_weights_manifest
 from stores.placing import CURRENT
 from stores.remote import AGAIN, Remote, Sealed, open_remote
+from stores.removal import make_way
 from stores.weights import is_weighed
 
 log = logging.getLogger("refkd")

@@ -28,15 +28,14 @@ from stores.files import (
     publish,
     read_seal,
     real_place,
-    remove_folder,
     seal_folder,
-    sweep,
     write_json,
 )
 from stores.fingerprints import canonical_json, digest
 from stores.grid import clip_span, grid_length
 from stores.lexicon import MOST_WORDS, encode_words, most_chars, most_words, word_types
 from stores.pairs import Pair, pair_to_json
+from stores.removal import remove_folder, sweep
 from stores.rows import RowSource, write_rows
 from stores.words import WordFile
 

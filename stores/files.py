@@ -4,7 +4,6 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from stores.fingerprints import bytes_digest, canonical_json, file_digest
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-DOOMED = ".doomed"  # ends the names of folders that are being taken apart
 SYNCING = 8  # files pushed to the disk at once: it takes many in one go, 15 times as fast
 
 
@@ -178,63 +176,6 @@ def publish(built: Path, final: Path) -> None:
         list(pool.map(sync, [*built.rglob("*"), built]))
     built.replace(final)
     sync(final.parent)
-
-
-def remove_folder(path: Path) -> None:
-    """Delete a folder of ours if it is there, renaming it first so that nobody sees half of it.
-
-    What lies there in place of a folder goes too.
-    """
-    if path.is_dir() and not path.is_symlink():
-        if undoomed(path.name) == path.name:
-            path = path.replace(path.with_name(doomed_name(path.name)))
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def remnants(path: Path) -> list[Path]:
-    """Return what lies at a path, and beside it what killed removals of it left; sorted."""
-    if not path.parent.is_dir():
-        return []
-    return sorted(one for one in path.parent.iterdir() if undoomed(one.name) == path.name)
-
-
-def sweep(path: Path) -> None:
-    """Delete a folder of ours and what killed removals of it left; the caller holds its lock."""
-    for left in remnants(path):
-        remove_folder(left)
-
-
-def doomed_name(name: str) -> str:
-    """Return a new name for a folder that is to be taken apart."""
-    return f".{undoomed(name)}.{uuid.uuid4().hex}{DOOMED}"
-
-
-def undoomed(name: str) -> str:
-    """Return the name that a folder had before it was doomed.
-
-    >>> undoomed(doomed_name("v1.2")), undoomed("v1.2")
-    ('v1.2', 'v1.2')
-    """
-    while name.startswith(".") and name.endswith(DOOMED):
-        name = name[1:].removesuffix(DOOMED).rpartition(".")[0]
-    return name
-
-
-def make_way(folder: Path, name: str) -> Path:
-    """Return where a file of a folder of ours is to be written, once nothing lies in its way.
-
-    That would be a folder of its name, or a file in place of a folder that it lies in.
-    """
-    path = folder / name
-    for place in reversed(path.relative_to(folder).parents[:-1]):
-        if os.path.lexists(folder / place) and not (folder / place).is_dir():
-            (folder / place).unlink(missing_ok=True)
-    if path.is_dir() and not path.is_symlink():
-        remove_folder(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def describe_change(before: dict[str, Any], after: dict[str, Any]) -> str:

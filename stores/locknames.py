@@ -9,7 +9,7 @@ here takes one apart at them.
 
 from pathlib import Path
 
-from stores.files import undoomed
+from stores.removal import undoomed
 from stores.unfinished import BUILDING
 
 

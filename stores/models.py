@@ -15,16 +15,8 @@ from typing import Any
 
 from stores.dataset import DataSet
 from stores.errors import RefkdError
-from stores.files import (
-    MANIFEST,
-    describe_change,
-    locked,
-    read_seal,
-    read_sealed,
-    real_place,
-    remnants,
-    sweep,
-)
+from stores.files import MANIFEST, describe_change, locked, read_seal, read_sealed, real_place
+from stores.removal import remnants, sweep
 
 log = logging.getLogger("refkd")
 FORMAT = "refkd-model"

@@ -10,19 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stores.errors import RefkdError
-from stores.files import (
-    locked,
-    make_way,
-    publish,
-    read_seal,
-    read_sealed,
-    remnants,
-    remove_folder,
-    sweep,
-    write_atomic,
-)
+from stores.files import locked, publish, read_seal, read_sealed, write_atomic
 from stores.fingerprints import SHORT
 from stores.locknames import weighing_folder, weighing_lock_file
+from stores.removal import make_way, remnants, remove_folder, sweep
 
 log = logging.getLogger("refkd")
 CURRENT = "current"

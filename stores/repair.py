@@ -13,9 +13,10 @@ from stores.cache import Cache
 from stores.cachekeys import CachePlan
 from stores.cachemanifest import plan_files
 from stores.errors import NotAsRecorded
-from stores.files import DOOMED, describe_change, make_way, remove_folder, write_atomic
+from stores.files import describe_change, write_atomic
 from stores.fingerprints import bytes_digest
 from stores.journal import Environment
+from stores.removal import DOOMED, make_way, remove_folder
 from stores.units import Unit, make_units
 
 log = logging.getLogger("refkd")

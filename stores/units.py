@@ -16,8 +16,9 @@ from stores.arraynames import logits_name, spoken
 from stores.cache import Logits
 from stores.cachekeys import CachePlan
 from stores.errors import NotAsRecorded, RefkdError
-from stores.files import make_way, sync, write_atomic
+from stores.files import sync, write_atomic
 from stores.fingerprints import bytes_digest
+from stores.removal import make_way
 from stores.rowarrays import ChunkEncoder, RowArray
 
 Forward = Callable[[str, int, int], npt.NDArray[np.float32]]  # array, lo, hi -> [hi - lo, 2, T]

@@ -10,17 +10,10 @@ from safetensors.torch import load, save
 
 from stores.dataset import WORDS_PATH, DataSet
 from stores.errors import RefkdError
-from stores.files import (
-    publish,
-    read_sealed,
-    real_place,
-    seal_folder,
-    sweep,
-    write_atomic,
-    write_json,
-)
+from stores.files import publish, read_sealed, real_place, seal_folder, write_atomic, write_json
 from stores.folds import EVERYTHING, fold_weights
 from stores.models import FORMAT, REPAIR, WEIGHTS, read_facts
+from stores.removal import sweep
 from student.network import Network, find_backbone
 from student.recipe import Recipe
 

@@ -18,10 +18,11 @@ from pipeline.pruning import find_prunable, prune
 from pipeline.uses import find_uses
 from stores.cache import open_cache
 from stores.errors import RefkdError
-from stores.files import doomed_name, locked, seal_folder
+from stores.files import locked, seal_folder
 from stores.locknames import building_lock_file
 from stores.models import FORMAT as MODEL
 from stores.placing import new_weights
+from stores.removal import doomed_name
 from stores.unfinished import BUILDING
 
 ONE, BOTH, OTHER = make_plan(("id",)), make_plan(), make_plan(("id",), dtype="float16")

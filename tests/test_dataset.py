@@ -9,9 +9,10 @@ import pytest
 from stores.dataset import open_dataset
 from stores.dataset_writer import data_lock, existing_manifest, write_dataset
 from stores.errors import RefkdError
-from stores.files import doomed_name, seal_folder, write_json
+from stores.files import seal_folder, write_json
 from stores.grid import resample
 from stores.pairs import Pair
+from stores.removal import doomed_name
 from stores.words import open_words
 
 # videos sort as a, b, c; b is longer than the grid's four clips

@@ -14,8 +14,8 @@ from pipeline.distill import distill
 from pipeline.evaluate import evaluate
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
-from stores.files import doomed_name
 from stores.models import read_facts, training_folder, training_lock
+from stores.removal import doomed_name
 from student.recipe import Recipe, recipe_json
 
 QUICK = Recipe(hidden=16, epochs=4, batch=16, lr=3e-3, warmup=0.5)

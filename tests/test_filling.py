@@ -22,8 +22,8 @@ from pipeline.pool import run_units
 from stores.building import Building, cache_folder
 from stores.cache import open_cache
 from stores.errors import RefkdError
-from stores.files import remove_folder
 from stores.parts import Part
+from stores.removal import remove_folder
 from stores.unfinished import BUILDING
 
 PLAN = make_plan()

@@ -9,8 +9,9 @@ from stopping import leave_half_done
 from pipeline.costs import read_costs
 from pipeline.teach import teach
 from stores.errors import BusyError, RefkdError
-from stores.files import doomed_name, locked
+from stores.files import locked
 from stores.models import read_facts
+from stores.removal import doomed_name
 from student.recipe import Recipe
 
 QUICK = Recipe(hidden=8, epochs=2, batch=48)

@@ -1,12 +1,12 @@
 """Whoever works on a cache, by whatever name, holds the lock that the others look at."""
 
-from stores.files import doomed_name
 from stores.locknames import (
     building_lock_file,
     lock_inside,
     weighing_folder,
     weighing_lock_file,
 )
+from stores.removal import doomed_name
 
 
 def test_a_cache_behind_links_has_one_lock(tmp_path, monkeypatch):

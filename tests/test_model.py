@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from stores.errors import RefkdError
-from stores.files import doomed_name
 from stores.fingerprints import bytes_digest
 from stores.models import check_fit, is_finished, read_facts
+from stores.removal import doomed_name
 from student.model import load_model, model_facts, network_shape, save_model
 from student.network import Network
 from student.recipe import Recipe

@@ -8,8 +8,8 @@ from planned import BLOCK_ROWS, CPU, Ask, all_bytes, build, make_plan, said
 from pipeline.filling import fill, repair
 from stores.cache import open_cache, read_cache
 from stores.errors import RefkdError
-from stores.files import doomed_name
 from stores.parts import Part
+from stores.removal import doomed_name
 
 PLAN = make_plan()
 CHUNKS = ["teachers/id/logits/c/3/0/0", "teachers/ood/logits/c/9/0/0"]
