@@ -157,7 +157,11 @@ ANSWER = (ONE, Part("controls", (AVERAGED,)), Part("recipes", ("recipe best", AL
 BLOCKS = (
     Block(
         "answer",
-        (Shown("claims", ANSWER), Shown("claims-moved", ANSWER)),
+        (
+            Shown("claims", ANSWER),
+            Shown("claims-moved", ANSWER),
+            Shown("selected"),
+        ),
         tells="brief",
     ),
     Block("floors", (), tells="floors"),
