@@ -29,10 +29,12 @@ class Student:
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     taught_by: str = "all"
+    half_width: bool = False  # of the base, whatever that is
 
     def recipe(self, base: Recipe, teachers: Sequence[str]) -> Recipe:
         """Return the recipe of this row for a base recipe and the names of its teachers."""
-        return replace(base, **{**self.changes, "teachers": tuple(teachers)})
+        width = {"hidden": base.hidden // 2} if self.half_width else {}
+        return replace(base, **{**self.changes, **width, "teachers": tuple(teachers)})
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ TABLES: dict[str, Table] = {
         "students of another size or kind than their teachers",
         (
             REFKD,
-            Student("half the width", {"hidden": 64}),
+            Student("half the width", half_width=True),
             Student("transformer predictor", {"predictor": "transformer"}),
             Student("SeqPAN student", {"backbone": "seqpan"}),
         ),

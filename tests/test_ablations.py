@@ -107,6 +107,13 @@ def test_what_light_students_change():
     }
 
 
+def test_half_the_width_is_half_of_the_base():
+    """Whatever the base is; 64 for the paper's 128."""
+    (row,) = [row for row in TABLES["light"].rows if row.name == "half the width"]
+
+    assert [row.recipe(Recipe(hidden=h), ("id",)).hidden for h in (64, 128, 256)] == [32, 64, 128]
+
+
 def test_named_recipes_have_a_row_each():
     """But for the paper's, the full method, and second names; one without teachers learns from none."""
     rows = {row.name: row for row in TABLES["recipes"].rows}

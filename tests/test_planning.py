@@ -182,7 +182,11 @@ def test_views_are_missed_before_anything_is_trained(plan):
             RECIPES["best"],
             "rows RefKD and w/o LR of .* with rectify none; leave that to --rec",
         ),
-        ("light", {"hidden": 64}, "rows RefKD and half the width of .* with hidden 64; leave"),
+        (
+            "light",
+            {"backbone": "seqpan"},
+            "rows RefKD and SeqPAN student of .* backbone seqpan; leave",
+        ),
         ("recipes", RECIPES["best"], "rows RefKD and recipe best of .*, augment views; leave"),
     ],
 )
