@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stores.errors import RefkdError
 from student.recipe import RECIPES, Recipe
 
 FULL = "RefKD"  # the row that every other one of its table is compared with
@@ -32,9 +33,19 @@ class Student:
     half_width: bool = False  # of the base, whatever that is
 
     def recipe(self, base: Recipe, teachers: Sequence[str]) -> Recipe:
-        """Return the recipe of this row for a base recipe and the names of its teachers."""
+        """Return the recipe of this row for a base recipe and the names of its teachers.
+
+        Raises RefkdError, naming the row, if its changes do not go with the base.
+        """
         width = {"hidden": base.hidden // 2} if self.half_width else {}
-        return replace(base, **{**self.changes, **width, "teachers": tuple(teachers)})
+        try:
+            return replace(base, **{**self.changes, **width, "teachers": tuple(teachers)})
+        except RefkdError as error:  # whose advice is for a recipe that is given, not for a row's
+            clash = str(error).partition(";")[0]
+            raise RefkdError(
+                f'row "{self.name}" does not go with the options given: {clash}; '
+                "change those, or choose other rows by --row"
+            ) from None
 
 
 @dataclass(frozen=True)
