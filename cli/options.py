@@ -113,12 +113,10 @@ def recipe_options(*names: str) -> Decorator:
         @functools.wraps(command)
         def with_recipe(**values: Any) -> None:
             changes = {} if names else RECIPES[values.pop("recipe_name")]
-            context = click.get_current_context()
-            chosen = {}
+            given, chosen = given_knobs(), {}
             for knob in knobs:
                 value = values.pop(knob.name)
-                given = context.get_parameter_source(knob.name) is not ParameterSource.DEFAULT
-                chosen[knob.name] = value if given else changes.get(knob.name, value)
+                chosen[knob.name] = value if knob.name in given else changes.get(knob.name, value)
             command(recipe=Recipe(**chosen), **values)
 
         decorated: Command = with_recipe
@@ -127,6 +125,13 @@ def recipe_options(*names: str) -> Decorator:
         return decorated if names else _recipe_option()(decorated)
 
     return decorate
+
+
+def given_knobs() -> list[str]:
+    """Return the fields of a Recipe that the command under way was given as options."""
+    context = click.get_current_context()
+    known = [knob.name for knob in fields(Recipe) if knob.name in context.params]
+    return [n for n in known if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
 
 
 def _recipe_option() -> Decorator:

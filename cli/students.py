@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from cli.idle import refuse_idle, refuse_idle_of_table
 from cli.options import (
     compile_option,
     device_option,
+    given_knobs,
     group_by_option,
     json_option,
     named,
@@ -45,6 +47,7 @@ def distill(
     """
     from pipeline.distill import distill as stage
 
+    refuse_idle(recipe)
     folder = stage(data, cache, runs, recipe, device=device, threads=threads, compiled=compiled)
     show({"run": str(folder)}, str(folder), as_json=as_json)
 
@@ -124,12 +127,14 @@ def ablate(
     from pipeline.ablate import ablate as stage
     from pipeline.ablation_table import ablation_table
 
+    refuse_idle_of_table(recipe, TABLES[table], rows)
     result = stage(
         data,
         caches,
         runs,
         table=table,
         recipe=recipe,
+        given=given_knobs(),
         seeds=seeds,
         jobs=jobs,
         teachers=teacher,

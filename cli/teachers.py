@@ -15,6 +15,7 @@ from cli.options import (
 )
 from cli.places import CACHE, NEW, PATH, WORK
 from cli.printing import show
+from stores.errors import RefkdError
 from student.recipe import TEACHER_KNOBS, Recipe
 
 
@@ -190,6 +191,11 @@ def cache(
         "device": device,
         "compiled": compiled,
     }
+    if plan and (part is not None or workers > 1):
+        own = f"--part {part}" if part is not None else f"--workers {workers}"
+        raise RefkdError(
+            f"--plan tells of the whole cache and asks nobody, got {own}; leave that out"
+        )
     if plan:
         found = plan_stage(data, out, **how)
         show(found, listing(found), as_json=as_json)

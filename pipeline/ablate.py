@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import zip_longest
@@ -33,6 +33,7 @@ def ablate(
     *,
     table: str,
     recipe: Recipe,
+    given: Collection[str] = (),
     seeds: int,
     jobs: int = 1,
     teachers: Mapping[str, Sequence[Path]] | None = None,
@@ -44,7 +45,8 @@ def ablate(
 ) -> dict[str, Any]:
     """Train what a table still lacks, `jobs` students at once, and return its rows in numbers.
 
-    A row's students have the recipe's seed and the `seeds` - 1 that follow. Results are kept in
+    A row's students have the recipe's seed and the `seeds` - 1 that follow; `given` names the fields
+    of the recipe that were asked for, which caches then may not contradict. Results are kept in
     `results` (`runs`/results if not given), found there by what they are about, and shared by all
     tables. `rows` are the names of those wanted, all if none is named; intervals draw videos, or what
     `group_by` finds in their ids. Raises RefkdError if a cache does not fit, or at the end if a
@@ -55,7 +57,7 @@ def ablate(
     sources = open_sources(caches, dataset, folders)
     twins = any(isinstance(row, Student) and row.taught_by == "twins" for row in chosen.rows)
     groups = make_groups(sources, recipe.teachers, twins=twins)
-    planner = Planner(dataset, recipe, seeds=seeds, sources=sources, folders=folders)
+    planner = Planner(dataset, recipe, given=given, seeds=seeds, sources=sources, folders=folders)
     tests = [split for split in judged_splits(dataset) if split not in VALIDATION]
     groups_of = pair_sources(dataset, tests, group_by=group_by)
     folder = results or runs / "results"

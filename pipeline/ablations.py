@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stores.errors import RefkdError
 from student.recipe import RECIPES, Recipe
 
 FULL = "RefKD"  # the row that every other one of its table is compared with
@@ -29,10 +30,22 @@ class Student:
     name: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     taught_by: str = "all"
+    half_width: bool = False  # of the base, whatever that is
 
     def recipe(self, base: Recipe, teachers: Sequence[str]) -> Recipe:
-        """Return the recipe of this row for a base recipe and the names of its teachers."""
-        return replace(base, **{**self.changes, "teachers": tuple(teachers)})
+        """Return the recipe of this row for a base recipe and the names of its teachers.
+
+        Raises RefkdError, naming the row, if its changes do not go with the base.
+        """
+        width = {"hidden": base.hidden // 2} if self.half_width else {}
+        try:
+            return replace(base, **{**self.changes, **width, "teachers": tuple(teachers)})
+        except RefkdError as error:  # whose advice is for a recipe that is given, not for a row's
+            clash = str(error).partition(";")[0]
+            raise RefkdError(
+                f'row "{self.name}" does not go with the options given: {clash}; '
+                "change those, or choose other rows by --row"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -134,7 +147,7 @@ TABLES: dict[str, Table] = {
         "students of another size or kind than their teachers",
         (
             REFKD,
-            Student("half the width", {"hidden": 64}),
+            Student("half the width", half_width=True),
             Student("transformer predictor", {"predictor": "transformer"}),
             Student("SeqPAN student", {"backbone": "seqpan"}),
         ),

@@ -6,7 +6,7 @@ of rows. What a trial is about decides whether it was done before, in whichever 
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,13 @@ class Planner:
         data: DataSet,
         base: Recipe,
         *,
+        given: Collection[str] = (),
         seeds: int,
         sources: Sequence[Source],
         folders: Mapping[str, Sequence[Path]],
     ) -> None:
-        self._data, self._base, self._seeds = data, base, seeds
-        self._sources = sources
+        self._data, self._base, self._given = data, base, given
+        self._seeds, self._sources = seeds, sources
         self._folders = [
             (folder, read_facts(folder)[0]["inputs"])
             for folder in dict.fromkeys(folder for some in folders.values() for folder in some)
@@ -132,7 +133,9 @@ class Planner:
             source, names = taught[index % len(taught)]
             recipe = row.recipe(self._base, names)
             if own_backbone:
-                recipe = replace(recipe, backbone=backbone_of(source, self._base.teachers))
+                asked = self._base.backbone if "backbone" in self._given else ""
+                found = backbone_of(source, self._base.teachers, asked=asked)
+                recipe = replace(recipe, backbone=found)
             if recipe.augment == "views":
                 _check_views(source, _name(group, row))
             recipe = replace(recipe, seed=recipe.seed + index)

@@ -132,12 +132,20 @@ def but_seed(trained: Settings) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in ("seed", "data")}
 
 
-def backbone_of(source: Source, names: Sequence[str]) -> str:
-    """Return the backbone of a cache's teachers; raises RefkdError if they have several."""
+def backbone_of(source: Source, names: Sequence[str], *, asked: str = "") -> str:
+    """Return the backbone of a cache's teachers, which is that of its students.
+
+    Raises RefkdError if they have several, or not the one that was asked for, if any was.
+    """
     found = {str(source.trained[name]["backbone"]) for name in names}
     if len(found) != 1:
         raise RefkdError(
             f"the teachers in {source.cache.folder} have the backbones {', '.join(sorted(found))}; "
             "for this table give caches whose teachers have one"
+        )
+    if asked and found != {asked}:
+        raise RefkdError(
+            f"--backbone {asked} has no effect: students of this table have their teachers' backbone, "
+            f"which in {source.cache.folder} is {found.pop()}; leave it out"
         )
     return found.pop()

@@ -5,6 +5,7 @@ from dataclasses import fields
 import pytest
 
 from pipeline.ablations import BROAD, STRICT, TABLES, Average, Student, Teacher, _named
+from stores.errors import RefkdError
 from student.recipe import RECIPES, Recipe
 
 BASE = Recipe(seed=4, epochs=20)
@@ -107,6 +108,13 @@ def test_what_light_students_change():
     }
 
 
+def test_half_the_width_is_half_of_the_base():
+    """Whatever the base is; 64 for the paper's 128."""
+    (row,) = [row for row in TABLES["light"].rows if row.name == "half the width"]
+
+    assert [row.recipe(Recipe(hidden=h), ("id",)).hidden for h in (64, 128, 256)] == [32, 64, 128]
+
+
 def test_named_recipes_have_a_row_each():
     """But for the paper's, the full method, and second names; one without teachers learns from none."""
     rows = {row.name: row for row in TABLES["recipes"].rows}
@@ -129,6 +137,19 @@ def test_ground_truth_only_is_the_same_whatever_the_base_moves():
 
     assert rows["ground truth only"].recipe(moving, ()).augment == "none"
     assert rows["fixed halves"].recipe(moving, ("id", "ood")).augment == "translate"
+
+
+def test_a_row_that_the_base_does_not_go_with_is_named():
+    """What was given already is not advised again."""
+    rows = {row.name: row for table in ("4", "light") for row in TABLES[table].rows}
+
+    with pytest.raises(
+        RefkdError, match=r'^row "Window f" .*: side-weight 0 .* rectify window'
+    ) as f:
+        rows["Window f"].recipe(Recipe(**NO_BRANCHES), ("id", "ood"))
+    assert "give" not in str(f.value).partition(":")[2]
+    with pytest.raises(RefkdError, match=r'^row "half the width" .* multiple of 8, got 12; change'):
+        rows["half the width"].recipe(Recipe(hidden=24), ("id",))
 
 
 def test_rows_that_train_nothing():

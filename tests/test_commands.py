@@ -126,6 +126,16 @@ def test_cache_plan(data_folder, cache_folder, teachers, tmp_path):
     assert "  id   chunks 3, hits 0, misses 3, stale 0\n" in listed
 
 
+@pytest.mark.parametrize("own", [("--part", "1/2"), ("--part", "x"), ("--workers", "3")])
+def test_a_plan_of_a_share_is_refused(data_folder, teachers, tmp_path, own):
+    """A plan is of the whole cache: what says who does which share has no meaning there."""
+    arguments = map(str, ("cache", data_folder, tmp_path / "caches", *teachers, "--plan", *own))
+    ran = CliRunner().invoke(refkd, list(arguments))
+
+    assert ran.exit_code == 1
+    assert f"--plan tells of the whole cache and asks nobody, got {' '.join(own)};" in ran.stderr
+
+
 def test_folds_and_views(data_folder, tmp_path):
     """`teach --folds` and `cache --views` pass their numbers on; `inspect` tells them."""
     teacher, caches = tmp_path / "id", tmp_path / "caches"

@@ -19,10 +19,11 @@ BASE = Recipe(seed=10, epochs=5)
 def plan(data):
     """A function: the planned rows of a table by (group, name)."""
 
-    def planned(table, sources, *, base=BASE, seeds=2, folders=None):
+    def planned(table, sources, *, base=BASE, seeds=2, folders=None, given=()):
         twins = table == "controls"
         groups = make_groups(sources, base.teachers, twins=twins)
-        planner = Planner(data, base, seeds=seeds, sources=sources, folders=folders or {})
+        folders = folders or {}
+        planner = Planner(data, base, given=given, seeds=seeds, sources=sources, folders=folders)
         rows = planner.rows(TABLES[table], groups)
         return {(row.group, row.name): row for row in rows}
 
@@ -83,6 +84,19 @@ def test_table_2_takes_the_teachers_backbone(plan):
     assert two["backbone vslnet", "RefKD"].trials[0].recipe.backbone == "vslnet"
     assert three["backbone seqpan", "RefKD"].trials[0].recipe.backbone == "vslnet"
     assert two["backbone seqpan", "RefKD"].trials[0].name == "backbone seqpan RefKD s10"
+
+
+def test_table_2_refuses_another_backbone_than_the_teachers(plan):
+    """A default that nobody asked for gives way, what was asked for does not; elsewhere it counts."""
+    cache, base = [pair("a", 0)], replace(BASE, backbone="seqpan")
+
+    message = r"^--backbone seqpan has no effect: .*, which in caches/a is vslnet; leave it out$"
+    with pytest.raises(RefkdError, match=message):
+        plan("2", cache, base=base, given=["backbone"])
+    own = plan("2", [pair("b", 0, backbone="seqpan")], base=base, given=["backbone"])
+    assert own["", "RefKD"].trials[0].recipe.backbone == "seqpan"
+    assert plan("2", cache, base=base)["", "RefKD"].trials[0].recipe.backbone == "vslnet"
+    assert plan("3", cache, base=base, given=["backbone"])["", "RefKD"]
 
 
 def test_controls_take_teachers_by_their_bias(plan, caplog):
@@ -182,7 +196,11 @@ def test_views_are_missed_before_anything_is_trained(plan):
             RECIPES["best"],
             "rows RefKD and w/o LR of .* with rectify none; leave that to --rec",
         ),
-        ("light", {"hidden": 64}, "rows RefKD and half the width of .* with hidden 64; leave"),
+        (
+            "light",
+            {"backbone": "seqpan"},
+            "rows RefKD and SeqPAN student of .* backbone seqpan; leave",
+        ),
         ("recipes", RECIPES["best"], "rows RefKD and recipe best of .*, augment views; leave"),
     ],
 )

@@ -194,6 +194,17 @@ def test_wrong_knobs(data_folder, cache_folder, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_knobs_without_effect(data_folder, cache_folder, tmp_path):
+    """distill and ablate refuse them before anything is trained."""
+    runs = tmp_path / "runs"
+
+    refused(run("distill", data_folder, cache_folder, runs, "--tau", "0.2"), "--rectify window")
+    tables = ("ablate", data_folder, cache_folder, runs, "--table")
+    refused(run(*tables, "warmup", "--warmup", "0.3"), "--warmup 0.3 has no effect")
+    refused(run(*tables, "2", "--backbone", "seqpan"), "--backbone seqpan has no effect", "vslnet")
+    assert not runs.exists()
+
+
 def test_a_full_disk_keeps_what_was_done(data_folder, cache_folder, tmp_path, monkeypatch):
     """No space for the second checkpoint: one sentence; with space again the run ends as ever."""
     import errno

@@ -1,0 +1,53 @@
+"""Options that were given and change nothing that is trained: refused before anything runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cli.options import given_knobs
+from pipeline.ablations import Student, Table
+from stores.errors import RefkdError
+from student.recipe import AUGMENTATIONS, GRANULARITIES, Recipe
+
+NEEDS = {  # what a knob needs to matter: another one, at one of these values
+    "augment_prob": ("augment", [value for value in AUGMENTATIONS if value != "none"]),
+    "tau": ("rectify", ["window"]),
+    "gt_threshold": ("rectify", ["pure-gt"]),
+    "hard": ("granularity", [value for value in GRANULARITIES if value != "fixed"]),
+    "favour": ("granularity", [value for value in GRANULARITIES if value != "fixed"]),
+}
+
+
+def refuse_idle(recipe: Recipe, rows: Sequence[Mapping[str, Any]] = ({},)) -> None:
+    """Raise RefkdError if a knob that was given matters to none of the recipes that rows change.
+
+    One that is given its default is let pass: it asks for nothing.
+    """
+    for name in given_knobs() if rows else ():
+        option, value = f"--{name.replace('_', '-')}", getattr(recipe, name)
+        if value == getattr(Recipe(), name):
+            continue
+        own = [{**vars(recipe), **changes} for changes in rows if name not in changes]
+        if not own:
+            raise RefkdError(
+                f"{_spoken(option, value)} has no effect: each row sets its own; leave it out, or "
+                "choose other rows"
+            )
+        other, wanted = NEEDS.get(name, ("", []))
+        if other and not any(one[other] in wanted for one in own):
+            found = ", ".join(dict.fromkeys(one[other] for one in own))
+            raise RefkdError(f"{option} is for --{other} {' or '.join(wanted)}, got {found}")
+
+
+def refuse_idle_of_table(recipe: Recipe, table: Table, rows: Sequence[str]) -> None:
+    """Raise RefkdError if a knob that was given matters to no student of these rows, all if none."""
+    students = [
+        row for row in table.rows if isinstance(row, Student) and (not rows or row.name in rows)
+    ]
+    # the base's teachers say which caches a row may learn from, even where it has some of its own
+    refuse_idle(recipe, [{k: v for k, v in r.changes.items() if k != "teachers"} for r in students])
+
+
+def _spoken(option: str, value: object) -> str:
+    if isinstance(value, bool):
+        return option if value else f"--no-{option.removeprefix('--')}"
+    return f"{option} {value}"
