@@ -160,6 +160,19 @@ def test_teachers_that_are_not_given(data_folder, cache_folder, tmp_path, caplog
     assert "row Teacher is left out: give --teacher id=DIR --teacher ood=DIR" in caplog.text
 
 
+def test_a_folder_that_is_another_teacher(
+    data_folder, cache_folder, teacher_folders, tmp_path, caplog
+):
+    """It is said what it is and what was expected; a table of which nothing is left is an error."""
+    teachers = {"id": [teacher_folders["ood"]], "ood": [teacher_folders["ood"]]}
+
+    with pytest.raises(RefkdError, match=r"^no row of table 5 is left; mend what is said"):
+        run(data_folder, cache_folder, tmp_path, rows=["Teacher"], teachers=teachers)
+    folder = re.escape(str(teacher_folders["ood"]))
+    message = f"no --teacher id is that teacher of the cache: {folder} has .*bias ood, expected id"
+    assert re.search(f"row Teacher is left out: {message}", caplog.text)
+
+
 def test_a_run_that_fails_costs_only_itself(whole, data_folder, cache_folder, tmp_path):
     """The others are finished and kept; the error names row, seed and reason."""
     _, runs = whole
