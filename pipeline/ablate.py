@@ -1,6 +1,7 @@
 """A table of the paper, or one that it lacks: every row trained from caches, scored, compared."""
 
 import logging
+import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -94,6 +95,8 @@ def _with_rows(name: str, rows: Sequence[str]) -> Table:
     for row in rows:
         if row not in known:
             raise RefkdError(f"table {name} has no row {row}; its rows are {'; '.join(known)}")
+    if rows and table.full not in rows:
+        log.info("add --row %s for differences from it", shlex.quote(table.full))
     return replace(table, rows=tuple(r for r in table.rows if not rows or r.name in rows))
 
 

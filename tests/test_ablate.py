@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from test_crew import WAIT_S, is_running
 
 from cli.main import refkd
-from pipeline.ablate import ablate
+from pipeline.ablate import _with_rows, ablate
 from pipeline.ablation_table import ablation_table
 from stores.errors import RefkdError
 from stores.models import read_facts
@@ -108,6 +108,17 @@ def test_tables_share_runs(whole, data_folder, cache_folder, tmp_path):
 
     assert [row["row"] for row in found["rows"]] == ["RefKD", "w/o LR", "w/o DR", "w/o both"]
     assert len(trained(tmp_path / "runs")) == 4 + 2
+
+
+def test_rows_without_the_full_method(caplog):
+    """It is said which row the differences want; nothing is said where it is there."""
+    with caplog.at_level("INFO", "refkd"):
+        _with_rows("3", [])
+        _with_rows("3", ["w/o DR", "RefKD"])
+        assert caplog.text == ""
+        _with_rows("warmup", ["0% warm-up"])
+
+    assert "add --row '20% warm-up' for differences from it" in caplog.text
 
 
 def test_rows_by_name(whole, data_folder, cache_folder, tmp_path):
