@@ -130,7 +130,7 @@ def simulate(
 def inspect(path: Path, *, as_json: bool) -> None:
     """Say what a file or folder holds, and its defects.
 
-    PATH is a data set, annotations, a cache, weights, a teacher or a run.
+    PATH is a data set, annotations, a cache, weights, a teacher, a run or results of `refkd ablate`.
     """
     from pipeline.inspect import inspect as stage
     from pipeline.listing import listing

@@ -1,17 +1,13 @@
 """refkd, the one command: a group of stages, and the only place where exceptions become sentences."""
 
-import errno
 import logging
-import re
 import sys
 from typing import Any
 
 import click
 
 from cli import answers, data, students, teachers
-from stores.errors import RefkdError
-
-AGAIN = "run the same command again"
+from stores.errors import AGAIN, RefkdError, what_failed
 
 
 class Stopped(click.ClickException):
@@ -32,26 +28,12 @@ class Friendly(click.Group):
         except RefkdError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            sentence = _sentence(error)
-            if sentence is None:
+            found = what_failed(error)
+            if found is None:
                 raise
-            raise click.ClickException(sentence) from error
+            raise click.ClickException("; ".join(found)) from error
         except KeyboardInterrupt as error:
             raise Stopped(f"stopped; {AGAIN} to go on") from error
-
-
-def _sentence(error: OSError) -> str | None:
-    """Return what to do about an error of the file system, or None if it is another error."""
-    filename = error.filename2 or error.filename  # of a rename, the place to be
-    where = f" at {filename}" if filename else ""
-    # numpy reports a short write in words only, without an error number
-    short_write = re.search(r"requested and \d+ written", str(error))
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or short_write:
-        return f"no space left on the disk{where}; free some and {AGAIN}: finished work is kept"
-    if filename:
-        reason = (error.strerror or str(error)).lower()
-        return f"{filename}: {reason}; mend the path or its permissions and {AGAIN}"
-    return None
 
 
 class ToStderr(logging.Handler):

@@ -1,6 +1,7 @@
 """A table of the paper, or one that it lacks: every row trained from caches, scored, compared."""
 
 import logging
+import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
@@ -16,7 +17,7 @@ from pipeline.crew import Told, work_off
 from pipeline.judging import Judge, judged_splits, pair_sources
 from pipeline.planning import PlannedRow, Planner, Trial
 from pipeline.results import Result, Results
-from pipeline.sources import make_groups, open_sources
+from pipeline.sources import make_groups, open_sources, unlike
 from pipeline.summary import VALIDATION, summarise
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
@@ -61,8 +62,11 @@ def ablate(
     tests = [split for split in judged_splits(dataset) if split not in VALIDATION]
     groups_of = pair_sources(dataset, tests, group_by=group_by)
     folder = results or runs / "results"
-    planned = _answerable(planner.rows(chosen, groups), Results(folder))
-    todo = _missing(planned, Results(folder))
+    kept = Results(folder)
+    planned = _answerable(planner.rows(chosen, groups), kept, folders, data=dataset.seal)
+    if not planned:
+        raise RefkdError(f"no row of table {table} is left; mend what is said of each above")
+    todo = _missing(planned, kept)
     if todo:
         _do(todo, Judge(data, runs, folder, device, compiled), at_once=jobs)
     kept = Results(folder)
@@ -91,10 +95,18 @@ def _with_rows(name: str, rows: Sequence[str]) -> Table:
     for row in rows:
         if row not in known:
             raise RefkdError(f"table {name} has no row {row}; its rows are {'; '.join(known)}")
+    if rows and table.full not in rows:
+        log.info("add --row %s for differences from it", shlex.quote(table.full))
     return replace(table, rows=tuple(r for r in table.rows if not rows or r.name in rows))
 
 
-def _answerable(rows: Sequence[PlannedRow], kept: Results) -> list[PlannedRow]:
+def _answerable(
+    rows: Sequence[PlannedRow],
+    kept: Results,
+    folders: Mapping[str, Sequence[Path]],
+    *,
+    data: str,
+) -> list[PlannedRow]:
     """Return the rows whose models are at hand or were scored before; say which are left out."""
     found = []
     for row in rows:
@@ -103,11 +115,24 @@ def _answerable(rows: Sequence[PlannedRow], kept: Results) -> list[PlannedRow]:
         if trials and not lacking:
             found.append(row)
             continue
-        names = sorted({name for trial in lacking for name in trial.about["teachers"]})
-        options = " ".join(f"--teacher {name}=DIR" for name in names)
-        reason = f"give {options} for each cache" if names else "no cache has such a teacher"
-        log.warning("row %s is left out: %s", row.name, reason)
+        log.warning("row %s is left out: %s", row.name, _reason(lacking, folders, data=data))
     return found
+
+
+def _reason(lacking: Sequence[Trial], folders: Mapping[str, Sequence[Path]], *, data: str) -> str:
+    """Return why trials of teachers cannot be done: no folder was given, or that of another one."""
+    wanted = [
+        (name, {"data": data, **trained})  # which a trial says of other data only
+        for trial in lacking
+        for name, trained in trial.about["teachers"].items()
+    ]
+    for name, trained in wanted:
+        given = {folder: unlike(folder, trained) for folder in folders.get(name, ())}
+        if given and all(given.values()):
+            told = "; ".join(f"{folder} has {others}" for folder, others in given.items())
+            return f"no --teacher {name} is that teacher of the cache: {told}"
+    options = " ".join(f"--teacher {name}=DIR" for name in sorted({name for name, _ in wanted}))
+    return f"give {options} for each cache" if wanted else "no cache has such a teacher"
 
 
 def _missing(rows: Sequence[PlannedRow], kept: Results) -> list[Trial]:

@@ -22,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.lifeline import hold_to_parent
-from stores.errors import BusyError, RefkdError
+from stores.errors import BusyError, RefkdError, what_failed
 
 log = logging.getLogger("refkd")
 WAIT_S = 5.0  # before a job that another command has at hand is tried again
@@ -122,8 +122,11 @@ def _work(line: Connection, do: Callable[[Any], Any]) -> None:
         except BusyError:
             time.sleep(WAIT_S)
             line.send(("waiting", None))
-        except (RefkdError, OSError) as error:
+        except RefkdError as error:
             line.send(("failed", str(error)))
+        except OSError as error:
+            found = what_failed(error)  # what helps is for the one command that all jobs are of
+            line.send(("failed", found[0] if found else str(error)))
         else:
             line.send(("done", returned))
 

@@ -1,4 +1,4 @@
-"""Say what lies at a path: a data set, annotations, a cache, weights, a teacher or a run.
+"""Say what lies at a path: a data set, annotations, a cache, weights, a teacher, a run or results.
 
 Every file that a manifest lists is read and compared with its digest.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.results import FORMAT as RESULT
 from stores.annotations import SUFFIXES, Pair, read_annotations
 from stores.arraynames import spoken
 from stores.cache import FORMAT as CACHE
@@ -22,7 +23,7 @@ from stores.dataset import FORMAT as DATA
 from stores.dataset import open_dataset
 from stores.defects import count_defects
 from stores.errors import RefkdError
-from stores.files import MANIFEST, read_seal
+from stores.files import MANIFEST, read_json, read_seal
 from stores.fingerprints import SHORT, file_digest
 from stores.models import FORMAT as MODEL
 from stores.placing import CURRENT
@@ -34,7 +35,7 @@ LAYERS = ("stores", "student", "pipeline", "cli")
 REPAIR = "write it again with the command that made it"
 EXPECTED = (
     "expected a prepared data set, annotations (.json, .jsonl or .txt), a cache, its weights, "
-    "a teacher or a run"
+    "a teacher, a run or results"
 )
 
 
@@ -50,6 +51,9 @@ def inspect(path: Path) -> dict[str, Any]:
         return _sealed(path)
     if (path / CURRENT).is_file():
         return _sealed(open_weights(open_cache(path.parent)).folder)
+    results = [file for file in _json_files(path) if _is_result(file)]
+    if results:
+        return _result_facts(results)
     if path.is_file() or any(file.suffix in SUFFIXES for file in path.glob("[!.]*")):
         return _annotations(path)
     inside = sorted(child.parent.name for child in path.glob(f"[!.]*/{MANIFEST}"))
@@ -69,6 +73,24 @@ def warn_of_other_owners() -> None:
                 owner,
                 layer,
             )
+
+
+def _json_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return [file for file in sorted(path.glob("[!.]*.json")) if file.is_file()]
+
+
+def _is_result(file: Path) -> bool:
+    """Return whether a file begins as results do: annotations may be large, and are read later."""
+    with file.open("rb") as opened:
+        return f'"{RESULT}"'.encode() in opened.read(64)
+
+
+def _result_facts(files: Sequence[Path]) -> dict[str, Any]:
+    repair = "delete it and run the same `refkd ablate` again"
+    kinds = Counter(read_json(file, repair=repair)["about"]["kind"] for file in files)
+    return {"kind": "results of refkd ablate", "models": dict(kinds)}
 
 
 def _annotations(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from stores.cache import Cache, open_cache
 from stores.cachechecks import check_cache
 from stores.dataset import DataSet
 from stores.errors import RefkdError
-from stores.fingerprints import canonical_json
+from stores.fingerprints import SHORT, canonical_json
 from stores.models import read_facts
 from stores.weights import open_weights
 
@@ -87,6 +87,17 @@ def _settings(cache: Cache, name: str, folders: Mapping[str, Sequence[Path]]) ->
             f"give its folder by --teacher {name}=DIR, or run `refkd cache` anew"
         )
     return trained
+
+
+def unlike(folder: Path, trained: Settings) -> str:
+    """Return in what a teacher's folder is not the teacher that was trained so; empty if it is."""
+    own, wanted = plain_settings(read_facts(folder)[0]["inputs"]), plain_settings(trained)
+    return ", ".join(
+        f"{name} {said(own.get(name, False))[:SHORT]}, expected "
+        f"{said(wanted.get(name, False))[:SHORT]}"
+        for name in {**wanted, **own}
+        if own.get(name) != wanted.get(name)
+    )
 
 
 def make_groups(sources: Sequence[Source], names: Sequence[str], *, twins: bool) -> list[Group]:

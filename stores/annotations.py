@@ -55,7 +55,8 @@ def read_pairs(path: Path, split: str, *, durations: Path | None = None) -> list
     elif path.suffix == ".txt":
         if durations is None:
             raise RefkdError(
-                f"{path} is Charades-STA text, which has no durations; give --durations FILE"
+                f"{path} is Charades-STA text, which has no durations; `refkd prepare` reads it with "
+                "--durations FILE"
             )
         if not durations.is_file():
             raise RefkdError(f"no file of durations at {durations}")
@@ -80,7 +81,7 @@ def split_of_name(name: str) -> str | None:
     if len(found) > 1:
         raise RefkdError(
             f"file name {name} holds two split names ({' and '.join(found)}); "
-            "rename it or say which with --split NAME=FILE"
+            "rename it or say which by `refkd prepare --split NAME=FILE`"
         )
     return found[0] if found else None
 
@@ -100,7 +101,7 @@ def _files_of_splits(path: Path, given: dict[str, Path], durations: Path | None)
         elif split in files:
             raise RefkdError(
                 f"{files[split]} and {file} both claim the split {split}; "
-                "say which is which with --split NAME=FILE"
+                "say which is which by `refkd prepare --split NAME=FILE`"
             )
         elif split is not None:
             files[split] = file
@@ -136,11 +137,11 @@ def _lone(nameless: Sequence[Path], files: Mapping[str, Path]) -> Path:
         names = ", ".join(file.name for file in nameless)
         raise RefkdError(
             f"the names of {names} tell no split, expected one of {', '.join(SPLITS)} in each; "
-            "rename them or give --split NAME=FILE"
+            "rename them or give `refkd prepare --split NAME=FILE`"
         )
     if "train" in files:
         raise RefkdError(
             f"{files['train']} and {nameless[0]} both claim the split train; "
-            "say which is which with --split NAME=FILE"
+            "say which is which by `refkd prepare --split NAME=FILE`"
         )
     return nameless[0]

@@ -1,5 +1,6 @@
 """Jobs for worker processes, which import this: each is a pair (what to do, with what)."""
 
+import errno
 import logging
 import os
 import signal
@@ -22,6 +23,8 @@ def do(job):
         return os.environ.get(value)
     elif what == "fail":
         raise RefkdError(f"{value} is wrong, expected better")
+    elif what == "lack":
+        raise OSError(errno.ENOSPC, "No space left on device", value)
     elif what == "break":
         raise ZeroDivisionError(value)
     elif what == "die":

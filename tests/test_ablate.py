@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from test_crew import WAIT_S, is_running
 
 from cli.main import refkd
-from pipeline.ablate import _Progress, ablate
+from pipeline.ablate import _Progress, _with_rows, ablate
 from pipeline.ablation_table import ablation_table
 from pipeline.crew import Told
 from pipeline.planning import Trial
@@ -112,6 +112,17 @@ def test_tables_share_runs(whole, data_folder, cache_folder, tmp_path):
     assert len(trained(tmp_path / "runs")) == 4 + 2
 
 
+def test_rows_without_the_full_method(caplog):
+    """It is said which row the differences want; nothing is said where it is there."""
+    with caplog.at_level("INFO", "refkd"):
+        _with_rows("3", [])
+        _with_rows("3", ["w/o DR", "RefKD"])
+        assert caplog.text == ""
+        _with_rows("warmup", ["0% warm-up"])
+
+    assert "add --row '20% warm-up' for differences from it" in caplog.text
+
+
 def test_rows_by_name(whole, data_folder, cache_folder, tmp_path):
     """Only the rows that are named are trained; a name that the table lacks is refused with those it has."""
     _, runs = whole
@@ -160,6 +171,19 @@ def test_teachers_that_are_not_given(data_folder, cache_folder, tmp_path, caplog
 
     assert [row["row"] for row in found["rows"]] == ["RefKD", "w/o LR"]
     assert "row Teacher is left out: give --teacher id=DIR --teacher ood=DIR" in caplog.text
+
+
+def test_a_folder_that_is_another_teacher(
+    data_folder, cache_folder, teacher_folders, tmp_path, caplog
+):
+    """It is said what it is and what was expected; a table of which nothing is left is an error."""
+    teachers = {"id": [teacher_folders["ood"]], "ood": [teacher_folders["ood"]]}
+
+    with pytest.raises(RefkdError, match=r"^no row of table 5 is left; mend what is said"):
+        run(data_folder, cache_folder, tmp_path, rows=["Teacher"], teachers=teachers)
+    folder = re.escape(str(teacher_folders["ood"]))
+    message = f"no --teacher id is that teacher of the cache: {folder} has .*bias ood, expected id"
+    assert re.search(f"row Teacher is left out: {message}", caplog.text)
 
 
 def test_a_run_that_fails_costs_only_itself(whole, data_folder, cache_folder, tmp_path):

@@ -126,7 +126,8 @@ def test_nameless_files(tmp_path):
     write(tmp_path, "b.json")
 
     with pytest.raises(
-        RefkdError, match=r"the names of a\.json, b\.json tell no split.*--split NAME=FILE$"
+        RefkdError,
+        match=r"the names of a\.json, b\.json tell no split.*`refkd prepare --split NAME=FILE`$",
     ):
         read_annotations(tmp_path)
 
@@ -214,7 +215,9 @@ def test_text_without_durations(tmp_path):
     path = tmp_path / "charades_sta_test.txt"
     path.write_text("C 1 2##a b\n")
 
-    with pytest.raises(RefkdError, match=r"has no durations; give --durations FILE$"):
+    with pytest.raises(
+        RefkdError, match=r"no durations; `refkd prepare` reads it with --durations FILE$"
+    ):
         read_pairs(path, "test")
     with pytest.raises(RefkdError, match=r"no file of durations at .*nowhere$"):
         read_pairs(path, "test", durations=tmp_path / "nowhere")

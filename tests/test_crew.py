@@ -60,6 +60,13 @@ def test_what_jobs_tell():
     ]
 
 
+def test_a_full_disk_is_told_in_words():
+    """As the command line says it, without the advice, which stands once below all jobs."""
+    (told,) = told_of([("lack", "runs/x")])
+
+    assert told[-1] == ("failed", "no space left on the disk at runs/x")
+
+
 def test_one_thread_and_no_bar_each():
     """Workers have one OpenMP thread and no progress bars; this process keeps its environment."""
     before = dict(os.environ)

@@ -7,9 +7,11 @@ import shutil
 import pytest
 
 from pipeline.inspect import inspect
+from pipeline.results import FORMAT, Results
 from stores.cache import open_cache
 from stores.errors import RefkdError
 from stores.weights import open_weights
+from student.recipe import Recipe, recipe_json
 
 
 def write_cd(path, moments):
@@ -52,6 +54,24 @@ def test_annotation_file(tmp_path):
     write_cd(tmp_path / "moments.json", {"a": [((1, 2), "x")]})
 
     assert inspect(tmp_path / "moments.json")["splits"]["train"]["pairs"] == 1
+
+
+def test_results(tmp_path):
+    """What ablate keeps is no annotations, in a folder or alone."""
+    kept, data = Results(tmp_path), {"data": "digest"}
+    settings = {"backbone": "vslnet", "bias": "id", "seed": 0}
+    for seed in range(2):
+        about = {"kind": "student", "recipe": recipe_json(Recipe(seed=seed)), "teachers": {}}
+        kept.keep({"format": FORMAT, "version": 1, "about": {**about, **data}})
+    teacher = {"kind": "teacher", "teachers": {"id": settings}, **data}
+    path = kept.keep({"format": FORMAT, "version": 1, "about": teacher})
+    (tmp_path / "floors.json").write_text("{}")
+
+    assert inspect(tmp_path) == {
+        "kind": "results of refkd ablate",
+        "models": {"teacher": 1, "student": 2},
+    }
+    assert inspect(path)["models"] == {"teacher": 1}
 
 
 def test_data_set(data_folder):
