@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.costs import measured
 from stores.arraynames import array_parts
-from stores.cache import Cache, open_cache
+from stores.cache import Cache, open_cache, reopen_cache
 from stores.errors import RefkdError
 from stores.labels import Labels
 from stores.placing import tidy
@@ -139,7 +139,5 @@ def _weigh_chunk(cache: Cache, labels: Labels, array: str, chunk: int) -> Weighe
 @lru_cache(maxsize=2)
 def _open(folder: str, seal: str) -> tuple[Cache, Labels]:
     """Return the cache of a seal and its labels, opened once in each process."""
-    cache = open_cache(Path(folder))
-    if cache.seal != seal:
-        raise RefkdError(f"{folder} has changed while it was weighed; run `refkd weigh` again")
+    cache = reopen_cache(Path(folder), seal)
     return cache, Labels(cache)

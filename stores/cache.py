@@ -201,7 +201,7 @@ class Cache:
         return np.concatenate([self.rows(f"samples/{name}", spec, chunk) for chunk in chunks])
 
     def __reduce__(self) -> tuple[Callable[..., "Cache"], tuple[Path, str]]:
-        return _reopen, (self.folder, self.seal)
+        return reopen_cache, (self.folder, self.seal)
 
 
 def open_cache(folder: Path) -> Cache:
@@ -240,8 +240,8 @@ def read_cache(folder: Path) -> Cache:
     return Cache(folder, seal, manifest)
 
 
-def _reopen(folder: Path, seal: str) -> Cache:
-    """Return the cache of a seal again, in another process."""
+def reopen_cache(folder: Path, seal: str) -> Cache:
+    """Return the cache of a seal again, in another process; raises RefkdError if it is another by now."""
     cache = open_cache(folder)
     if cache.seal != seal:
         raise RefkdError(f"{folder} has changed while it was in use; run the command again")
