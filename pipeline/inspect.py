@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.results import FORMAT as RESULT
+from pipeline.weightspread import weight_spreads
 from stores.annotations import SUFFIXES, Pair, read_annotations
 from stores.arraynames import spoken
 from stores.cache import FORMAT as CACHE
@@ -225,7 +226,11 @@ def _weights_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         for split, arrays in manifest["means"].items()
         for array, (start, end) in arrays.items()
     }
-    return {"kind": "weights", "cache": manifest["cache"], "mean cross-entropies": means}
+    facts = {"kind": "weights", "cache": manifest["cache"], "mean cross-entropies": means}
+    if not (folder.parent / CURRENT).is_file():  # a copy without its cache
+        return facts
+    cache = open_cache(folder.parent.parent)
+    return {**facts, "weights of eq. 4": weight_spreads(cache, open_weights(cache))}
 
 
 FACTS: dict[str, Callable[[Path, dict[str, Any]], dict[str, Any]]] = {

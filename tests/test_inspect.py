@@ -124,6 +124,16 @@ def test_weights(cache_folder):
     assert means["train, ood"]["end"] == pytest.approx(ce[:, 1].astype(float).mean())
 
 
+def test_a_copy_of_weights_alone(cache_folder, tmp_path):
+    """Without their cache only what they hold themselves is told."""
+    folder = open_weights(open_cache(cache_folder)).folder
+    shutil.copytree(folder, tmp_path / "weights")
+
+    facts = inspect(tmp_path / "weights")
+
+    assert set(inspect(folder)) - set(facts) == {"weights of eq. 4"}
+
+
 def test_damage_is_named(teacher_folder, tmp_path):
     """A changed byte in any file of a sealed folder is found and the file named."""
     copy = shutil.copytree(teacher_folder, tmp_path / "copy")

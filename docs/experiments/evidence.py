@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from experiments.agreement import Agreement, read_agreement
 from experiments.floors import Floors, read_floors
 from experiments.plan import OTHER_DATA, Experiment, Plan, Settings
 from experiments.steps import twin_seeds
@@ -35,6 +36,10 @@ class Evidence:
         """The floors of each data set that has been made."""
         found = {name: read_floors(folder) for name, folder in self._folders.items()}
         return {name: floors for name, floors in found.items() if floors is not None}
+
+    def agreement(self, experiment: Experiment) -> list[Agreement]:
+        """Return how alike the teachers of an experiment answer, an entry for each cache measured."""
+        return read_agreement(self._folders[experiment.data]).get(experiment.name, [])
 
     def groups(self, experiment: Experiment, split: str) -> list[str]:
         """Return what each pair of a test split was cut from, or its video.

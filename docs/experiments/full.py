@@ -61,8 +61,10 @@ KINDS = {
 }
 
 EXPERIMENTS = (
-    Experiment("claims-moved", "stronger OOD teacher", CLAIMS, teachers=("id", "ood-moved")),
-    Experiment("claims", "plain OOD teacher", CLAIMS),
+    Experiment(
+        "claims-moved", "stronger OOD teacher", CLAIMS, teachers=("id", "ood-moved"), agreement=True
+    ),
+    Experiment("claims", "plain OOD teacher", CLAIMS, agreement=True),
     Experiment(
         "recipes",
         "stronger OOD teacher",
@@ -81,10 +83,12 @@ EXPERIMENTS = (
         "plain OOD teacher",
         (Part("3"), Part("controls", (SIDE,)), Part("4"), Part("5")),
     ),
-    Experiment("controls", "plain OOD teacher", (Part("controls"), Part("3", TAUGHT))),
+    Experiment(
+        "controls", "plain OOD teacher", (Part("controls"), Part("3", TAUGHT)), agreement=True
+    ),
     Experiment("warmup", "plain OOD teacher", (Part("warmup"),)),
-    Experiment("seqpan", "SeqPAN", ELSEWHERE, backbone="seqpan"),
-    Experiment("mrtnet", "MRTNet-style", ELSEWHERE, backbone="mrtnet"),
+    Experiment("seqpan", "SeqPAN", ELSEWHERE, backbone="seqpan", agreement=True),
+    Experiment("mrtnet", "MRTNet-style", ELSEWHERE, backbone="mrtnet", agreement=True),
     Experiment(
         "seqpan-transformer",
         "SeqPAN, transformer predictor",
@@ -108,6 +112,7 @@ EXPERIMENTS = (
         "stronger OOD teacher, chosen by val+moved",
         (OOD, *BEST),
         teachers=("id", "ood-selected"),
+        agreement=True,
     ),
     Experiment(
         "lengths-plain",
@@ -137,6 +142,7 @@ EXPERIMENTS = (
         "cross-fitted, 3 folds",
         (Part("1"), Part("3", TAUGHT)),
         teachers=("id-folds", "ood-folds"),
+        agreement=True,
     ),
     Experiment(
         "charades",
@@ -214,6 +220,19 @@ BLOCKS = (
         "table-3",
         (Shown("ablations", (Part("3"), Part("controls", (SIDE,)))),),
         ("RefKD", SIDE, *TAUGHT),
+    ),
+    Block(
+        "agreement",
+        (
+            Shown("claims", label="ID and plain OOD teacher"),
+            Shown("claims-moved", label="ID and stronger OOD teacher"),
+            Shown("selected", label="ID and stronger OOD teacher, chosen by val+moved"),
+            Shown("controls", label="two ID teachers"),
+            Shown("folds", label="ID and plain OOD teacher, cross-fitted"),
+            Shown("seqpan", label="SeqPAN, ID and plain OOD teacher"),
+            Shown("mrtnet", label="MRTNet-style, ID and plain OOD teacher"),
+        ),
+        tells="agreement",
     ),
     Block("table-4", (Shown("ablations", (Part("4"),)),), ("RefKD",)),
     Block("table-5", (Shown("ablations", (Part("5"),)),), ("Teacher",)),

@@ -68,6 +68,7 @@ class Experiment:
     recipe: str = "paper"  # a name of RECIPES, which every row starts from
     changes: Mapping[str, Any] = field(default_factory=dict)  # recipe fields of all its models
     together: bool = False
+    agreement: bool = False  # whether to measure how alike its teachers, or its twins, answer
     taught_on: str = ""  # the data set its teachers are of, if they are only scored on this one
 
 
@@ -88,7 +89,9 @@ class Block:
     shown: tuple[Shown, ...]
     against: tuple[str, ...] = ()  # rows of the same experiment
     beside: tuple[str, ...] = ()  # experiments whose rows of the same name are compared with too
-    tells: Literal["floors", "brief", "scores", "differences", "calibration", "costs"] = "scores"
+    tells: Literal[
+        "floors", "brief", "scores", "differences", "agreement", "calibration", "costs"
+    ] = "scores"
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,14 @@ SMOKE = replace(
             "plain",
             (Part("1"), Part("5", ("Teacher",)), Part("recipes", ("RefKD", *VIEWED[:1]))),
             data="built-in",
+            agreement=True,
         ),
         Experiment(
             "controls",
             "controls",
             (Part("controls", ("teachers averaged", "ground truth only", "two ID teachers")),),
             data="built-in",
+            agreement=True,
         ),
         Experiment(
             "folds",
@@ -50,6 +52,7 @@ SMOKE = replace(
             (*TEACHERS, "teachers averaged"),
         ),
         Block("folds", (Shown("claims", (Part("1"),)), Shown("folds")), TEACHERS),
+        Block("agreement", (Shown("claims"), Shown("controls")), tells="agreement"),
         Block("calibration", (Shown("claims"),), tells="calibration"),
         Block("costs", (Shown("claims"),), tells="costs"),
     ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.agreement import NAME
 from experiments.plan import Data, Experiment, Part, Plan, teacher_folder
 
 
@@ -38,6 +39,7 @@ def experiment_steps(plan: Plan, experiment: Experiment, *, results: str, jobs: 
     return [
         *_teach(plan, experiment),
         *(step for part in experiment.parts for step in _caches(plan, experiment, part)),
+        *_agree(plan, experiment, results),
         *(_ablate(plan, experiment, part, results, jobs) for part in experiment.parts),
     ]
 
@@ -70,6 +72,21 @@ def _caches(plan: Plan, experiment: Experiment, part: Part) -> Iterator[Step]:
         variable = _variable(experiment, teachers, views)
         yield Step(tuple(words), keeps=variable, data=experiment.data)
         yield Step(("refkd", "weigh", f"${variable}"), data=experiment.data)
+
+
+def _agree(plan: Plan, experiment: Experiment, results: str) -> Iterator[Step]:
+    """Ask how alike the teachers answer, of the caches with views if there are any, of twins likewise."""
+    if not experiment.agreement:
+        return
+    part = max(
+        experiment.parts,
+        key=lambda one: (plan.needs_twins(one), plan.needs_views(experiment, one)),
+    )
+    views = plan.views if plan.needs_views(experiment, part) else 0
+    asked = _pairs(plan, experiment, part)[-len(plan.seeds) :]  # twins come last
+    caches = [f"${_variable(experiment, own, views)}" for own in asked]
+    words = ["python", "$EXPERIMENTS_CODE/agree.py", f"{results}/{NAME}", experiment.name, *caches]
+    yield Step(tuple(words), data=experiment.data)
 
 
 def _ablate(plan: Plan, experiment: Experiment, part: Part, results: str, jobs: int) -> Step:

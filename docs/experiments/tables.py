@@ -3,11 +3,12 @@
 Scores and differences are in percent.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
+from experiments.agreement import Agreement
 from experiments.differences import Gaps, gap_of, intervals
 from experiments.evidence import Evidence, Found
 from experiments.lines import DASH, TESTS, Line, lines_of, markdown, runs, spread
@@ -17,12 +18,24 @@ from pipeline.results import Result
 from student.calibration import BOUNDARIES
 
 NOTHING = "Not run yet."
+SEEN = {"pairs": "pairs as they are", "moved": "moved views"}
+AGREEMENT = (
+    "",
+    "training pairs",
+    "mIoU of the two",
+    "of one with the other",
+    "rank correlation of cross-entropies",
+    "weight of the first",
+    "caches",
+)
 
 
 def block_text(block: Block, evidence: Evidence) -> str:
     """Return a block in Markdown: tables of the rows that were run, and a line of those that were not."""
     if block.tells == "floors":
         return floors_table(evidence) or NOTHING
+    if block.tells == "agreement":
+        return _agreement(block, evidence) or NOTHING
     every = lines_of(block, evidence)
     there = [line for line in every if line.was_run(evidence)]
     if not there:
@@ -39,6 +52,34 @@ def block_text(block: Block, evidence: Evidence) -> str:
     if lacking:
         parts.append(f"Not run yet: {'; '.join(lacking)}.")
     return "\n\n".join(part for part in parts if part)
+
+
+def _agreement(block: Block, evidence: Evidence) -> str:
+    """Return how alike the teachers of each experiment answer."""
+    asked = [(one, evidence.plan.experiment(one.experiment)) for one in block.shown]
+    return agreement_table({one.label or e.label: evidence.agreement(e) for one, e in asked})
+
+
+def agreement_table(kept: Mapping[str, Sequence[Agreement]]) -> str:
+    """Return a row for each label and kind of pairs, the means over its caches; nothing for nothing."""
+    body = [
+        [label, SEEN[seen], *_agreement_cells([one[seen] for one in own]), str(len(own))]
+        for label, entries in kept.items()
+        for seen in SEEN
+        if (own := [one for one in entries if seen in one])
+    ]
+    return markdown([AGREEMENT, *body]) if body else ""
+
+
+def _agreement_cells(entries: Sequence[Agreement]) -> list[str]:
+    first, second = (fmean(one["mIoU"][k] for one in entries) for k in (0, 1))
+    mean, low, high = (fmean(one["weight"][i] for one in entries) for i in range(3))
+    return [
+        f"{first:.1f} / {second:.1f}",
+        f"{fmean(one['alike'] for one in entries):.1f}",
+        f"{fmean(one['correlation'] for one in entries):.2f}",
+        f"{mean:.2f} ({low:.2f} to {high:.2f})",
+    ]
 
 
 def _differences(lines: Sequence[Line], block: Block, evidence: Evidence) -> str:
