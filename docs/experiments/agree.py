@@ -48,8 +48,8 @@ def rank_correlation(one_N: npt.ArrayLike, two_N: npt.ArrayLike) -> float:
     >>> round(rank_correlation([1.0, 2.0, 30.0], [5.0, 6.0, 70.0]), 6)
     1.0
     """
-    ranks = [np.argsort(np.argsort(values, kind="stable")) for values in (one_N, two_N)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    one, two = (np.argsort(np.argsort(values, kind="stable")) for values in (one_N, two_N))
+    return float(np.corrcoef(one, two)[0, 1])
 
 
 def of_cache(folder: Path) -> dict[str, Any]:
