@@ -59,7 +59,7 @@ def test_of_a_cache(viewed, tmp_path):
     weigh(viewed)
     (tmp_path / NAME).write_text(json.dumps({"before": [ENTRY]}))
 
-    main(tmp_path / NAME, "own", str(viewed))
+    main.main([str(tmp_path / NAME), "own", str(viewed)], standalone_mode=False)
     kept = read_agreement(tmp_path)
 
     assert kept["before"] == [ENTRY]
@@ -71,6 +71,27 @@ def test_of_a_cache(viewed, tmp_path):
         low, high = own[seen]["weight"][1:]
         assert 0 <= low <= own[seen]["weight"][0] <= high <= 1
         assert all(0 <= value <= 100 for value in (*own[seen]["mIoU"], own[seen]["alike"]))
+
+
+def test_crossed(cache_folder, data_folder, teacher_folders, tmp_path):
+    """The first teacher of a cache and the second of the next: of exchanged teachers, one and the same."""
+    exchanged = {"a": teacher_folders["ood"], "b": teacher_folders["id"]}
+    other = cache(data_folder, tmp_path, teachers=exchanged, device="cpu")
+    weigh(other)
+
+    main.main(
+        ["--crossed", str(tmp_path / NAME), "own", str(cache_folder), str(other)],
+        standalone_mode=False,
+    )
+    one, two = read_agreement(tmp_path)["own"]
+
+    assert one["pairs"]["alike"] == two["pairs"]["alike"] < 100
+    assert one["pairs"]["mIoU"] == two["pairs"]["mIoU"][::-1]
+    for entry, right in ((one, one["pairs"]["mIoU"][0]), (two, one["pairs"]["mIoU"][1])):
+        assert entry["crossed"]["alike"] == 100
+        assert entry["crossed"]["mIoU"] == [right, right]
+        assert entry["crossed"]["correlation"] == 1
+        assert entry["crossed"]["weight"] == [0.5, 0.5, 0.5]
 
 
 def test_a_cache_that_was_not_weighed(viewed):
@@ -118,7 +139,7 @@ def test_which_caches_are_asked():
         return [step for step in steps if "agree.py" in step]
 
     assert asked("claims") == [
-        "python $EXPERIMENTS_CODE/agree.py kept/agreement.json claims"
+        "python $EXPERIMENTS_CODE/agree.py --crossed kept/agreement.json claims"
         " $MULTITHUMOS_ID_0_OOD_0_VIEWS_8 $MULTITHUMOS_ID_1_OOD_1_VIEWS_8"
     ]
     assert asked("controls")[0].endswith("controls $MULTITHUMOS_ID_0_ID_1 $MULTITHUMOS_ID_1_ID_0")

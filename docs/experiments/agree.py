@@ -1,25 +1,29 @@
 """Measure how alike the two teachers of a cache answer the training pairs, and write it beside results.
 
-    python agree.py FILE NAME CACHE...
+    python agree.py [--crossed] FILE NAME CACHE...
 
 FILE gets, under NAME, an entry for each CACHE, which has been weighed; entries of other names stay. Moved
-views, if the caches hold any, are measured by themselves, all views together.
+views, if the caches hold any, are measured by themselves, all views together. Teachers of one cache may
+share a seed, and so first weights and batches: --crossed also compares the first teacher of each cache
+with the second of the next one.
 """
 
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import click
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cli.places import PATH
 from stores.arraynames import array_name
 from stores.cache import Cache, open_cache
 from stores.files import read_json, write_atomic
-from stores.weights import Weights, open_weights
+from stores.weights import open_weights
 from student.introspection import introspective_weights
 from student.spans import decode_spans, span_iou_clips
 
@@ -52,20 +56,40 @@ def rank_correlation(one_N: npt.ArrayLike, two_N: npt.ArrayLike) -> float:
     return float(np.corrcoef(one, two)[0, 1])
 
 
+class Answers(NamedTuple):
+    """What the teachers of a cache say of its pairs, or of all their views."""
+
+    span_NK2: Tensor
+    ce_NKB: Tensor
+    gt_N2: Tensor
+
+
 def of_cache(folder: Path) -> dict[str, Any]:
     """Return the agreement of a cache's teachers on its pairs and on their moved views, if it has any.
 
     Raises RefkdError if the cache or its weights are damaged, or it has not been weighed.
     """
     cache = open_cache(folder)
-    weights = open_weights(cache)
     assert len(cache.teachers) == 2, f"{folder} has {len(cache.teachers)} teachers, not two"
-    views = range(1, cache.num_views + 1)
-    told = {"cache": cache.key, "teachers": cache.teachers, "pairs": _of_views(cache, weights, [0])}
-    return {**told, "moved": _of_views(cache, weights, views)} if views else told
+    told: dict[str, Any] = {"cache": cache.key, "teachers": cache.teachers}
+    told["pairs"] = agreement(*_answers(cache, [0]))
+    if cache.num_views:
+        told["moved"] = agreement(*_answers(cache, range(1, cache.num_views + 1)))
+    return told
 
 
-def _of_views(cache: Cache, weights: Weights, views: range | list[int]) -> dict[str, Any]:
+def crossed(one: Path, two: Path) -> dict[str, Any]:
+    """Return the agreement of the first teacher of one cache with the second of another, on their pairs."""
+    caches = [open_cache(folder) for folder in (one, two)]
+    assert caches[0].ids == caches[1].ids, f"{one} and {two} are of other data"
+    first, second = (_answers(cache, [0]) for cache in caches)
+    spans = torch.stack([first.span_NK2[:, 0], second.span_NK2[:, 1]], dim=1)
+    ces = torch.stack([first.ce_NKB[:, 0], second.ce_NKB[:, 1]], dim=1)
+    return agreement(spans, ces, first.gt_N2)
+
+
+def _answers(cache: Cache, views: Sequence[int]) -> Answers:
+    weights = open_weights(cache)
     mask_NT = torch.arange(cache.num_clips) < torch.from_numpy(cache.clips.astype(int))[:, None]
     spans, ces, gts = [], [], []
     for view in views:
@@ -74,20 +98,30 @@ def _of_views(cache: Cache, weights: Weights, views: range | list[int]) -> dict[
         spans.append(torch.stack([decode_spans(own, mask_NT) for own in logits], dim=1))
         ces.append(torch.stack([torch.from_numpy(weights.ce[array]) for array in arrays], dim=1))
         gts.append(torch.from_numpy(cache.view_gt(view).astype(int)))
-    return agreement(torch.cat(spans), torch.cat(ces), torch.cat(gts))
+    return Answers(torch.cat(spans), torch.cat(ces), torch.cat(gts))
 
 
 def _percent(iou_N: Tensor) -> float:
     return round(100 * float(iou_N.mean()), 2)
 
 
-def main(file: Path, name: str, *caches: str) -> None:
+@click.command()
+@click.option("--crossed", "also_crossed", is_flag=True)
+@click.argument("file", type=PATH)
+@click.argument("name")
+@click.argument("caches", type=PATH, nargs=-1, required=True)
+def main(also_crossed: bool, file: Path, name: str, caches: tuple[Path, ...]) -> None:
     """Write the agreement in some caches under a name."""
     kept = read_json(file, repair="restore it from git") if file.exists() else {}
-    kept[name] = [of_cache(Path(cache)) for cache in caches]
-    lines = [f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(kept.items())]
+    entries = [of_cache(cache) for cache in caches]
+    if also_crossed and len(caches) > 1:
+        for entry, one, two in zip(entries, caches, [*caches[1:], caches[0]], strict=True):
+            entry["crossed"] = crossed(one, two)
+    lines = [
+        f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted({**kept, name: entries}.items())
+    ]
     write_atomic(file, ("{" + ",\n ".join(lines) + "}\n").encode())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main()

@@ -3,6 +3,7 @@
 RESULTS/agreement.json   by experiment, an entry for each cache
   cache, teachers   its key, and their names
   pairs, moved      what agree.py found on the pairs as they are, and on their moved views
+  crossed           and on the pairs, of the first teacher and the second one of the next cache
 """
 
 from pathlib import Path

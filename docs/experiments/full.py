@@ -58,6 +58,7 @@ KINDS = {
     "ood-stretched": Kind("ood", moved_span_loss=True, moved_stretch=2.0),
     "id-folds": Kind("id", folds=3),
     "ood-folds": Kind("ood", folds=3),
+    "ood-folds-selected": Kind("ood", moved_span_loss=True, select="val+moved", folds=3),
 }
 
 EXPERIMENTS = (
@@ -145,6 +146,13 @@ EXPERIMENTS = (
         agreement=True,
     ),
     Experiment(
+        "folds-selected",
+        "stronger OOD teacher, chosen by val+moved, cross-fitted",
+        (OOD, *BEST),
+        teachers=("id-folds", "ood-folds-selected"),
+        agreement=True,
+    ),
+    Experiment(
         "charades",
         "simulated",
         (Part("1"), Part("3", TAUGHT), Part("controls", ("ground truth only",))),
@@ -229,6 +237,7 @@ BLOCKS = (
             Shown("selected", label="ID and stronger OOD teacher, chosen by val+moved"),
             Shown("controls", label="two ID teachers"),
             Shown("folds", label="ID and plain OOD teacher, cross-fitted"),
+            Shown("folds-selected", label="the same with the last stronger one, cross-fitted"),
             Shown("seqpan", label="SeqPAN, ID and plain OOD teacher"),
             Shown("mrtnet", label="MRTNet-style, ID and plain OOD teacher"),
         ),
@@ -258,6 +267,12 @@ BLOCKS = (
         (Shown("claims", (ONE, Part("3", TAUGHT)), label="not cross-fitted"), Shown("folds")),
         TEACHERS,
         beside=("claims",),
+    ),
+    Block(
+        "folds-selected",
+        (Shown("selected"), Shown("folds-selected")),
+        ("OOD teacher",),
+        beside=("selected",),
     ),
     Block("light", (Shown("light"),), ("RefKD",)),
     Block(

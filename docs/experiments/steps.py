@@ -85,7 +85,9 @@ def _agree(plan: Plan, experiment: Experiment, results: str) -> Iterator[Step]:
     views = plan.views if plan.needs_views(experiment, part) else 0
     asked = _pairs(plan, experiment, part)[-len(plan.seeds) :]  # twins come last
     caches = [f"${_variable(experiment, own, views)}" for own in asked]
-    words = ["python", "$EXPERIMENTS_CODE/agree.py", f"{results}/{NAME}", experiment.name, *caches]
+    words = ["python", "$EXPERIMENTS_CODE/agree.py"]
+    words += [] if plan.needs_twins(part) else ["--crossed"]  # twins are of unlike seeds already
+    words += [f"{results}/{NAME}", experiment.name, *caches]
     yield Step(tuple(words), data=experiment.data)
 
 

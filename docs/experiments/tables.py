@@ -18,7 +18,11 @@ from pipeline.results import Result
 from student.calibration import BOUNDARIES
 
 NOTHING = "Not run yet."
-SEEN = {"pairs": "pairs as they are", "moved": "moved views"}
+SEEN = {
+    "pairs": "pairs as they are",
+    "crossed": "the same, teachers of unlike seeds",
+    "moved": "moved views",
+}
 AGREEMENT = (
     "",
     "training pairs",
