@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.results import FORMAT as RESULT
-from pipeline.weightspread import weight_spreads
 from stores.annotations import SUFFIXES, Pair, read_annotations
 from stores.arraynames import spoken
 from stores.cache import FORMAT as CACHE
@@ -229,6 +228,8 @@ def _weights_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     facts = {"kind": "weights", "cache": manifest["cache"], "mean cross-entropies": means}
     if not (folder.parent / CURRENT).is_file():  # a copy without its cache
         return facts
+    from pipeline.weightspread import weight_spreads  # torch, which nothing else here needs
+
     cache = open_cache(folder.parent.parent)
     return {**facts, "weights of eq. 4": weight_spreads(cache, open_weights(cache))}
 

@@ -1,18 +1,16 @@
 """How far the weights of equations 3 and 4 lie from equal shares: whether weighing has anything to weigh.
 
-Shapes: N rows of a cache, K teachers, B = 2 boundaries (start, end).
+Shapes: N rows of a cache, K teachers, V views, B = 2 boundaries (start, end).
 """
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
+import torch
 
 from stores.arraynames import array_name
 from stores.cache import Cache
 from stores.weights import Weights
-
-LEAST, MOST = 0.05, 0.95  # of the values of a spread nine in ten lie between these quantiles
+from student.introspection import introspective_weights
+from student.observations import spread
 
 
 def weight_spreads(cache: Cache, weights: Weights) -> dict[str, dict[str, float]]:
@@ -24,26 +22,21 @@ def weight_spreads(cache: Cache, weights: Weights) -> dict[str, dict[str, float]
     if len(cache.teachers) < 2:
         return {}
     split_N = np.array(cache.splits)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, float]] = {}
     for said, views in (("", [0]), (", views", range(1, cache.num_views + 1))):
-        shares = [_shares(cache, weights, view) for view in views]
-        if not shares:
+        if not views:
             continue
+        weight_VNKB = torch.stack([_weights(cache, weights, view) for view in views]).numpy()
         for split in dict.fromkeys(cache.splits):
-            share_KNB = np.concatenate([one[:, split_N == split] for one in shares], axis=1)
-            for name, share_NB in zip(cache.teachers, share_KNB, strict=True):
-                found[f"{split}, {name}{said}"] = _spread(share_NB)
+            for k, name in enumerate(cache.teachers):
+                told = spread(weight_VNKB[:, split_N == split, k].ravel())
+                low, *_, high = told["quantiles"]  # the 5th and the 95th percentile
+                found[f"{split}, {name}{said}"] = {"mean": told["mean"], "5 %": low, "95 %": high}
     return found
 
 
-def _shares(cache: Cache, weights: Weights, view: int) -> npt.NDArray[np.float64]:
-    """Return w of each teacher, [K, N, B]."""
+def _weights(cache: Cache, weights: Weights, view: int) -> torch.Tensor:
+    """Return w of each teacher, [N, K, B]."""
     arrays = [weights.ce[array_name(name, view)] for name in cache.teachers]
-    ce_KNB = np.stack(arrays).astype(np.float64)
-    shares: npt.NDArray[np.float64] = ce_KNB / ce_KNB.sum(axis=0)
-    return shares
-
-
-def _spread(share_NB: npt.NDArray[np.float64]) -> dict[str, float]:
-    low, high = np.quantile(share_NB, (LEAST, MOST))
-    return {"mean": float(share_NB.mean()), "5 %": float(low), "95 %": float(high)}
+    ce_NKB = torch.from_numpy(np.stack(arrays, axis=1))
+    return introspective_weights(ce_NKB, granularity="sample", hard=False)

@@ -25,24 +25,24 @@ from stores.cache import Cache, open_cache
 from stores.files import read_json, write_atomic
 from stores.weights import open_weights
 from student.introspection import introspective_weights
+from student.observations import spread
 from student.spans import decode_spans, span_iou_clips
-
-QUANTILES = (0.05, 0.95)
 
 
 def agreement(span_NK2: Tensor, ce_NKB: Tensor, gt_N2: Tensor) -> dict[str, Any]:
     """Return how right K = 2 teachers are, and how alike; spans [N, 2, 2] in clips, B = 2 boundaries.
 
     mIoU of each with the moments and of one with the other, in percent; the rank correlation of their
-    cross-entropies; mean, 5th and 95th percentile of the first one's weight by eq. 5.
+    cross-entropies; mean, 5th and 95th percentile of the first one's weight by eq. 4.
     """
     first_NB = introspective_weights(ce_NKB, granularity="sample", hard=False)[:, 0]
-    low, high = np.quantile(first_NB.numpy(), QUANTILES)
+    told = spread(first_NB.numpy().ravel())
+    low, *_, high = told["quantiles"]
     return {
         "mIoU": [_percent(span_iou_clips(span_NK2[:, k], gt_N2)) for k in (0, 1)],
         "alike": _percent(span_iou_clips(span_NK2[:, 0], span_NK2[:, 1])),
         "correlation": round(rank_correlation(*ce_NKB.transpose(0, 1).flatten(1).numpy()), 3),
-        "weight": [round(float(value), 3) for value in (first_NB.mean(), low, high)],
+        "weight": [round(float(value), 3) for value in (told["mean"], low, high)],
     }
 
 

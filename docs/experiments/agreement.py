@@ -1,9 +1,11 @@
 """How alike the two teachers of each cache answer the training pairs, as agree.py found and kept it.
 
-RESULTS/agreement.json   by experiment, an entry for each cache
-  cache, teachers   its key, and their names
-  pairs, moved      what agree.py found on the pairs as they are, and on their moved views
-  crossed           and on the pairs, of the first teacher and the second one of the next cache
+    RESULTS/agreement.json   by experiment, an entry for each cache
+      cache, teachers   its key, and their names
+      pairs, moved      what agree.py found on the pairs as they are, and on their moved views
+      crossed           and on the pairs, of the first teacher and the second one of the next cache
+
+`make experiments` writes it; what the numbers are says agree.py.
 """
 
 from pathlib import Path

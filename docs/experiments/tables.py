@@ -1,4 +1,4 @@
-"""Blocks of the page in Markdown, from kept results alone: scores, differences, calibration, costs.
+"""Blocks of the page in Markdown, from kept results alone: scores, differences, agreement and so on.
 
 Scores and differences are in percent.
 """
