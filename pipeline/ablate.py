@@ -57,7 +57,8 @@ def ablate(
     folders = teachers or {}
     sources = open_sources(caches, dataset, folders)
     twins = any(isinstance(row, Student) and row.taught_by == "twins" for row in chosen.rows)
-    groups = make_groups(sources, recipe.teachers, twins=twins)
+    views = any(augment == "views" for augment in _augmentations(chosen, recipe))
+    groups = make_groups(sources, recipe.teachers, twins=twins, views=views)
     planner = Planner(dataset, recipe, given=given, seeds=seeds, sources=sources, folders=folders)
     tests = [split for split in judged_splits(dataset) if split not in VALIDATION]
     groups_of = pair_sources(dataset, tests, group_by=group_by)
@@ -86,6 +87,12 @@ def ablate(
         "group_by": group_by,
         "rows": summarise(planned, kept, table=chosen, tests=tests, videos=groups_of),
     }
+
+
+def _augmentations(table: Table, recipe: Recipe) -> list[str]:
+    """Return the augmentation of each student of a table."""
+    students = [row for row in table.rows if isinstance(row, Student)]
+    return [row.changes.get("augment", recipe.augment) for row in students]
 
 
 def _with_rows(name: str, rows: Sequence[str]) -> Table:

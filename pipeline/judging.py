@@ -1,6 +1,6 @@
 """Doing a trial in a process of its own: train the student if need be, score once, keep the result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -71,7 +71,12 @@ class Judge:
             "format": FORMAT,
             "version": VERSION,
             "about": trial.about,
-            "seals": {"models": [m.seal for m in asked], "data": data.seal, **trial.seals},
+            "seals": {
+                "models": [m.seal for m in asked],
+                "data": data.seal,
+                **trial.seals,
+                **_learned_from(facts, trial),
+            },
             "simulated": data.simulated,
             "best_epoch": facts["best_epoch"] if alone else None,
             "scores": scores,
@@ -81,6 +86,13 @@ class Judge:
             "code": code,
             "iou": ious,
         }
+
+
+def _learned_from(facts: Mapping[str, Any], trial: Trial) -> dict[str, str]:
+    """Return key and seal of the cache that a student learned from, made elsewhere perhaps."""
+    if trial.recipe is None:
+        return {}
+    return {"cache": facts["cache_seal"], "cache_key": facts["cache"]}
 
 
 def _cost(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What students are called: rows of the tables by their recipes, and in what else they differ."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.ablations import TABLES, Student
@@ -17,7 +17,7 @@ OWN_WORDS = "RefKD"  # of a recipe that no table has
 
 @dataclass(frozen=True)
 class Taught:
-    """A student's recipe as JSON, and how each of its teachers was trained.
+    """A student's recipe as JSON, how each of its teachers was trained, and in what form it read them.
 
     Where that is not known, `cache` names what its teachers said.
     """
@@ -25,6 +25,7 @@ class Taught:
     recipe: Mapping[str, Any]
     teachers: Mapping[str, Mapping[str, Any]]
     cache: str = ""
+    read: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def changes(self) -> Changes:
@@ -64,6 +65,7 @@ def name_students(students: Sequence[Taught]) -> list[str]:
         {name: student.recipe[name] for name in changed if name not in row.changes}
         | {name: size for name, size in student.sizes.items() if name not in row.changes}
         | own
+        | dict(student.read)
         | ({"cache": student.cache} if student.cache else {})
         for student, row, own in zip(students, rows, teachers, strict=True)
     ]

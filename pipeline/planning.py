@@ -6,7 +6,7 @@ of rows. What a trial is about decides whether it was done before, in whichever 
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -114,11 +114,11 @@ class Planner:
             trials = self._students(row, group, own_backbone=table.own_backbones)
             return PlannedRow(group.name, row.name, trials) if trials else None
         if isinstance(row, Average):
-            averages = tuple(
+            averages = [
                 self._asked(row, group, {n: source.trained[n] for n in self._base.teachers})
                 for source in group.sources
-            )
-            return PlannedRow(group.name, row.name, averages)
+            ]
+            return PlannedRow(group.name, row.name, _each_once(averages))
         if row.bias != "split":
             return PlannedRow(group.name, row.name, self._teachers(row, row.bias, group))
         by_bias = {bias: self._teachers(row, bias, group) for bias in ("id", "ood")}
@@ -185,7 +185,7 @@ class Planner:
         return Trial(name, about, recipe=recipe, cache=source.cache.folder, seals=seals)
 
     def _teachers(self, row: Teacher, bias: str, group: Group) -> tuple[Trial, ...]:
-        return tuple(
+        return _each_once(
             self._asked(row, group, {name: source.trained[name]})
             for source in group.sources
             for name in source.of_bias(bias, self._base.teachers)[:1]
@@ -209,26 +209,46 @@ class Planner:
         return None
 
 
+def _each_once(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+    """Return trials without those about the same: a teacher of two caches is one run."""
+    return tuple({trial.key: trial for trial in trials}.values())
+
+
 def _check_different(planned: Sequence[tuple[Row, PlannedRow]], table: Table) -> None:
     """Raise RefkdError if two rows are one and the same under two names."""
     known: dict[tuple[str, ...], Row] = {}
     for row, one in planned:
-        keys = tuple(trial.key for trial in one.trials)
+        keys = tuple(_taught_alike(trial) for trial in one.trials)
         if keys and keys in known:
             other = known[keys]
             raise RefkdError(
                 f"rows {other.name} and {row.name} of the table '{table.title}' are one and the same "
-                f"{_in_common(other, row)}; leave that to --recipe paper, or choose rows by --row"
+                f"{_in_common(other, row, one.trials[0].recipe)}, or choose rows by --row"
             )
         known[keys] = row
 
 
-def _in_common(*rows: Row) -> str:
-    """Return the fields in which two rows should differ, with the value that both have."""
-    one, other = (dict(row.changes) if isinstance(row, Student) else {} for row in rows)
+def _taught_alike(trial: Trial) -> str:
+    """Return what is equal for trials that train the same: shares of epochs count as whole epochs."""
+    if trial.recipe is None:
+        return trial.key
+    return about_key(
+        {**trial.about, "recipe": {**trial.about["recipe"], "warmup": trial.recipe.num_warm}}
+    )
+
+
+def _in_common(first: Row, second: Row, recipe: Recipe | None) -> str:
+    """Return what two rows, both with this recipe, have in common where they should differ, and a way out."""
+    one, other = (dict(row.changes) if isinstance(row, Student) else {} for row in (first, second))
     both = {**one, **other}
-    alike = [f"{name} {said(both[name])}" for name in both if one.get(name) != other.get(name)]
-    return f"with {', '.join(alike)}" if alike else "for these teachers"
+    differ = [name for name in both if one.get(name) != other.get(name)]
+    if recipe is not None and differ == ["warmup"]:
+        found = f"with {recipe.num_warm} of {recipe.epochs} epochs of warm-up; give more --epochs"
+    else:
+        alike = ", ".join(f"{name} {said(both[name])}" for name in differ)
+        found = f"with {alike}" if alike else "for these teachers"
+        found += "; leave that to --recipe paper"
+    return found
 
 
 def _check_views(source: Source, name: str) -> None:

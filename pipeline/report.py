@@ -151,7 +151,7 @@ def _selection(subjects: Sequence[Subject]) -> str:
 def _kept(member: Member, how: Mapping[str, Any]) -> str:
     """Return which epoch was kept, as the data that a model was trained on allowed."""
     if member.facts:
-        validated = any(VAL in epoch for epoch in member.facts["history"])
+        validated = any(epoch[VAL] is not None for epoch in member.facts["history"])
     else:  # a result is of the data that its model was trained on
         validated = member.result is None or VAL in member.result["scores"]
     if not validated:

@@ -40,7 +40,7 @@ class Source:
     @property
     def logits(self) -> dict[str, Any]:
         """The facts of the cache that change what a student reads."""
-        return {name: self.cache.manifest[name] for name in ("dtype", "precision")}
+        return self.cache.read_as
 
 
 @dataclass(frozen=True)
@@ -100,21 +100,25 @@ def unlike(folder: Path, trained: Settings) -> str:
     )
 
 
-def make_groups(sources: Sequence[Source], names: Sequence[str], *, twins: bool) -> list[Group]:
+def make_groups(
+    sources: Sequence[Source], names: Sequence[str], *, twins: bool, views: bool = False
+) -> list[Group]:
     """Return the caches that hold the teachers of these names, by how those were trained.
 
-    With `twins`, a cache may hold two ID teachers instead. Raises RefkdError if another lacks one.
+    With `twins`, a cache may hold two ID teachers instead; with `views`, those with as many views
+    are alike. Raises RefkdError if another lacks a teacher.
     """
     alike: dict[str, list[Source]] = {}
     for source in sources:
         if not (twins and source.twins()) or set(names) <= set(source.trained):
             check_cache(source.cache, teachers=names)
             trained = {name: but_seed(source.trained[name]) for name in names}
-            alike.setdefault(canonical_json([trained, source.logits]), []).append(source)
+            read = [source.logits, source.cache.manifest.get("views") if views else None]
+            alike.setdefault(canonical_json([trained, read]), []).append(source)
     if not alike:
         raise RefkdError(f"no cache given holds the teachers {', '.join(names)}; add one that does")
     flat = [_flat(sources[0], names) for sources in alike.values()]
-    named = dict.fromkeys(name for own in flat for name in own)
+    named = dict.fromkeys(name for own in flat for name in own if views or name != "views")
     differ = [name for name in named if any(own.get(name) != flat[0].get(name) for own in flat)]
     return [
         Group(", ".join(f"{name} {said(own.get(name, False))}" for name in differ), group)
@@ -125,7 +129,7 @@ def make_groups(sources: Sequence[Source], names: Sequence[str], *, twins: bool)
 def _flat(source: Source, names: Sequence[str]) -> dict[str, Any]:
     """Return settings of teachers by name; those that all teachers share stand once."""
     trained = [but_seed(source.trained[name]) for name in names]
-    found: dict[str, Any] = dict(source.logits)
+    found: dict[str, Any] = {**source.logits, "views": source.cache.num_views}
     for setting in dict.fromkeys(setting for own in trained for setting in own):
         values = [own.get(setting) for own in trained]
         if setting == "backbone_version":
@@ -138,9 +142,9 @@ def _flat(source: Source, names: Sequence[str]) -> dict[str, Any]:
 
 
 def but_seed(trained: Settings) -> dict[str, Any]:
-    """Return how a teacher was trained whatever its seed."""
-    plain = plain_settings(trained)
-    return {name: value for name, value in plain.items() if name not in ("seed", "data")}
+    """Return how a teacher was trained whatever its seed; its data, if named, by the first digits."""
+    plain = {name: value for name, value in plain_settings(trained).items() if name != "seed"}
+    return plain | ({"data": plain["data"][:SHORT]} if "data" in plain else {})
 
 
 def backbone_of(source: Source, names: Sequence[str], *, asked: str = "") -> str:

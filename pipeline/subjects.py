@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.names import Taught, distinguish, find_row, name_students, teacher_details
-from pipeline.results import About, Result, Results, data_content
+from pipeline.results import About, Result, Results, Settings, data_content
 from pipeline.sources import but_seed
 from stores.dataset import DataSet
 from stores.errors import RefkdError
@@ -16,6 +16,8 @@ from stores.models import read_facts
 from student.recipe import Recipe, recipe_json
 
 SHORT_CACHE = 8  # digits of a cache's key that a reader needs
+LOGITS = {"dtype": "float32", "precision": "float32"}  # of a cache, unless asked otherwise
+VIEWS = {"views": "number", "version of views": "version"}  # as a name says it, and a cache
 RESULTS = "results"  # where `refkd ablate` keeps them, inside a folder of runs
 
 
@@ -33,7 +35,9 @@ class Member:
     def taught(self) -> Taught:
         """The recipe and the teachers of a student."""
         recipe = recipe_json(Recipe()) | self.about["recipe"]
-        return Taught(recipe, self.about["teachers"], self.about.get("cache", ""))
+        return Taught(
+            recipe, self.about["teachers"], self.about.get("cache", ""), _read(self.about)
+        )
 
     @property
     def seeds(self) -> list[int]:
@@ -72,7 +76,8 @@ def find_subjects(
     members: dict[tuple[str, ...], Member] = {}
     for path, name in folders:
         facts, seal = read_facts(path)
-        members.setdefault((seal,), _at_hand(path, facts, by_seal.get((seal,)), name))
+        own = _at_hand(path, facts, by_seal.get((seal,)), name, scored_on=data.seal)
+        members.setdefault((seal,), own)
     for seals, result in by_seal.items():
         members.setdefault(seals, Member(result["about"], result=result))
     groups: dict[str, list[Member]] = {}
@@ -110,27 +115,50 @@ def _results_in(path: Path) -> list[Result]:
     return [result for place in (path, path / RESULTS) for result in Results(place).every()]
 
 
-def _at_hand(folder: Path, facts: dict[str, Any], result: Result | None, name: str) -> Member:
+def _at_hand(
+    folder: Path, facts: dict[str, Any], result: Result | None, name: str, *, scored_on: str
+) -> Member:
     """Return a model folder as a member; what it is about is its result's word, or its manifest's."""
     if result is not None:
         about = result["about"]
     elif facts["kind"] == "teacher":
-        about = {"kind": "teacher", "teachers": {facts["bias"]: facts["inputs"]}}
+        about = {
+            "kind": "teacher",
+            "teachers": {facts["bias"]: _but_data(facts["inputs"], scored_on)},
+        }
     else:
+        taught = facts.get("taught_by", {})
         about = {
             "kind": "student",
             "recipe": facts["recipe"],
-            "teachers": facts.get("taught_by", {}),
+            "teachers": {name: _but_data(how, facts["data"]) for name, how in taught.items()},
+            **{name: facts[name] for name in ("logits", "views") if name in facts},
         }
-        if not all(about["teachers"].get(teacher) for teacher in facts["recipe"]["teachers"]):
-            about["cache"] = facts["cache"][:SHORT_CACHE]  # all that tells its teachers from others
+        known = all(taught.get(teacher) for teacher in facts["recipe"]["teachers"])
+        if not known or ("views" not in facts and facts["recipe"]["augment"] == "views"):
+            about["cache"] = facts["cache"][:SHORT_CACHE]  # all that tells what it read from others
     return Member(about, folder, facts, result, name)
 
 
+def _but_data(trained: Settings, own: str) -> dict[str, Any]:
+    """Return how a teacher was trained; on which data only if it was on other data, as results do."""
+    return {k: v for k, v in trained.items() if (k, v) != ("data", own)}
+
+
 def _once(group: Sequence[Member]) -> list[Member]:
-    """Leave out results of models that are at hand with other bits, trained again elsewhere."""
-    here = [member.seeds for member in group if member.folder]
-    return [member for member in group if member.folder or member.seeds not in here]
+    """Leave out results of models that are there already with other bits, trained again elsewhere."""
+    found: dict[str, list[Member]] = {}
+    for member in group:
+        own = found.setdefault(f"{_key(member.about)} {_all_seeds(member.about)}", [])
+        if member.folder or not own:
+            own.append(member)
+    return [member for own in found.values() for member in own]
+
+
+def _all_seeds(about: About) -> list[int]:
+    """Return the seed of a student, if it is one, then those of the teachers."""
+    some = [about["recipe"]] if "recipe" in about else []
+    return [how.get("seed") for how in (*some, *about["teachers"].values())]
 
 
 def _key(about: About) -> str:
@@ -140,7 +168,14 @@ def _key(about: About) -> str:
     if about["kind"] != "student":  # whatever a teacher is called
         return canonical_json([about["kind"], list(teachers.values())])
     recipe = {name: value for name, value in recipe.items() if name != "seed"}
-    return canonical_json([recipe, teachers, about.get("cache", "")])
+    return canonical_json([recipe, teachers, _read(about), about.get("cache", "")])
+
+
+def _read(about: About) -> dict[str, Any]:
+    """Return in what form a student read its teachers; an older run does not say it."""
+    found = dict(about.get("logits") or LOGITS) if about["teachers"] else {}
+    views = about.get("views") or {}
+    return found | {name: views[key] for name, key in VIEWS.items() if key in views}
 
 
 def _named(groups: Sequence[Sequence[Member]], names: Sequence[str]) -> list[Subject]:

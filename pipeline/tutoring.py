@@ -87,6 +87,8 @@ def tutor(
         "recipe": inputs["recipe"],
         **seals,
         "taught_by": {name: arrays[name].get("trained") or {} for name in recipe.teachers},
+        "logits": cache.read_as if recipe.teachers else None,
+        **({"views": cache.manifest["views"]} if viewed else {}),
     }
     return fit(
         folder,

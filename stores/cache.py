@@ -59,6 +59,11 @@ class Cache:
         return [name for name in self.arrays if array_parts(name)[1] == 0]
 
     @property
+    def read_as(self) -> dict[str, Any]:
+        """The facts of the logits that change what a student reads: dtype and precision."""
+        return {name: self.manifest[name] for name in ("dtype", "precision")}
+
+    @property
     def num_views(self) -> int:
         """Moved views of each row; 0 if there are none."""
         return int(self.manifest.get("views", {}).get("number", 0))

@@ -47,6 +47,7 @@ def test_a_run_says_what_it_was_made_from(student, data_folder, cache_folder):
         "id": "id",
         "ood": "ood",
     }
+    assert facts["logits"] == {"dtype": "float32", "precision": "float32"}
     assert facts["how"]["threads"] == 1
     assert [entry["epoch"] for entry in facts["history"]] == [1, 2, 3, 4]
     assert facts["history"][0]["losses"].keys() == {"kl", "side", "highlight"}

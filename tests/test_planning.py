@@ -12,7 +12,7 @@ from stores.errors import RefkdError
 from student.recipe import RECIPES, Recipe
 from student.views import VERSION
 
-BASE = Recipe(seed=10, epochs=5)
+BASE = Recipe(seed=10, epochs=20)
 
 
 @pytest.fixture
@@ -73,6 +73,17 @@ def test_teachers_of_every_pair(plan):
     assert [list(one) for one in biases["test_iid"]] == [["id"], ["id"]]
     assert [list(one) for one in biases["test_ood"]] == [["ood"], ["ood"]]
     assert biases["val"] == []
+
+
+def test_a_teacher_of_two_caches_is_one_run(plan):
+    """Two pairs that share their ID teacher: it counts once, the OOD teachers and averages twice."""
+    shared = {"id": trained("id", 0), "ood": trained("ood", 1)}
+    rows = plan("controls", [pair("a", 0), source("b", shared)])
+    teachers = plan("1", [pair("a", 0), source("b", shared)])
+
+    assert len(teachers["", "ID teacher"].trials) == 1
+    assert len(teachers["", "OOD teacher"].trials) == 2
+    assert len(rows["", "teachers averaged"].trials) == 2
 
 
 def test_table_2_takes_the_teachers_backbone(plan):
@@ -202,6 +213,11 @@ def test_views_are_missed_before_anything_is_trained(plan):
             "rows RefKD and SeqPAN student of .* backbone seqpan; leave",
         ),
         ("recipes", RECIPES["best"], "rows RefKD and recipe best of .*, augment views; leave"),
+        (
+            "warmup",
+            {"epochs": 5},  # 5 and 10 percent are rounded up
+            "rows 5% warm-up and 10% warm-up of .* with 1 of 5 epochs of warm-up; give more --epochs",
+        ),
     ],
 )
 def test_rows_that_are_the_same(plan, table, base, text):

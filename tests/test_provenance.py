@@ -9,12 +9,17 @@ import pytest
 from planned import weighed_chunks
 from stopping import leave_half_done
 
+from pipeline.ablations import TABLES
 from pipeline.costs import read_costs
 from pipeline.distill import distill
 from pipeline.evaluate import evaluate
+from pipeline.judging import Judge
+from pipeline.planning import Planner
 from pipeline.provenance import cache_of, check_cache_of
 from pipeline.report import report
+from pipeline.results import Results
 from pipeline.score import score
+from pipeline.sources import make_groups, open_sources
 from pipeline.weigh import weigh
 from stores.cache import open_cache
 from stores.dataset import open_dataset
@@ -88,6 +93,25 @@ def test_a_checkpoint_goes_on_from_its_own_cache_only(
     assert checkpoint.read_bytes() == before
     run = train_it(data_folder, runs, cache=cache_folder)
     assert read_facts(run)[0]["cache_seal"] == open_cache(cache_folder).seal
+
+
+def test_a_result_says_what_its_student_learned_from(
+    data_folder, cache_folder, elsewhere, tmp_path
+):
+    """A finished run found by a cache made again keeps its own cache's seal, and so does its result."""
+    runs, data = tmp_path / "runs", open_dataset(data_folder)
+    run = distill(data_folder, cache_folder, runs, QUICK, device="cpu", threads=1)
+    (source,) = open_sources([elsewhere], data, {})
+    groups = make_groups([source], QUICK.teachers, twins=False)
+    planner = Planner(data, QUICK, seeds=1, sources=[source], folders={})
+    (row,) = planner.rows(replace(TABLES["3"], rows=TABLES["3"].rows[:1]), groups)
+    Judge(data_folder, runs, runs / "results", "cpu")(row.trials[0])
+    (result,) = Results(runs / "results").every()
+
+    own = open_cache(cache_folder)
+    assert (result["seals"]["cache"], result["seals"]["cache_key"]) == (own.seal, own.key)
+    page = report(tmp_path / "page.html", data=data_folder, runs=[run, runs], device="cpu")
+    assert own.seal[:16] in page.read_text()
 
 
 def weigh_otherwise(folder):

@@ -206,7 +206,10 @@ PLAIN, MOVED = (
 
 def blind(subject):
     """The same, trained without a val split."""
-    told = [dataclasses.replace(one, facts={"history": [{"epoch": 1}]}) for one in subject.members]
+    told = [
+        dataclasses.replace(one, facts={"history": [{"epoch": 1, "val": None}]})
+        for one in subject.members
+    ]
     return dataclasses.replace(subject, members=tuple(told))
 
 

@@ -17,24 +17,26 @@ NAMES = ("id", "ood")
 
 
 def trained(bias, seed, *, backbone="vslnet", **more):
-    return {"backbone": backbone, "seed": seed, "bias": bias, "data": "here", **more}
+    return {"backbone": backbone, "seed": seed, "bias": bias, "data": "here"} | more
 
 
-def source(key, trained, *, dtype="float32"):
-    """A cache that says no more than how its teachers were trained."""
+def source(key, trained, *, dtype="float32", views=0):
+    """A cache that says no more than how its teachers were trained, and how many views it holds."""
     arrays = {name: {"teacher": f"seal of {name} in {key}"} for name in trained}
     manifest = {"key": key, "arrays": arrays, "dtype": dtype, "precision": "float32"}
+    if views:
+        manifest["views"] = {"number": views, "version": 1}
     return Source(Cache(Path("caches") / key, f"seal of {key}", manifest), trained)
 
 
-def pair(key, seed, *, dtype="float32", **more):
+def pair(key, seed, *, dtype="float32", views=0, **more):
     both = {bias: trained(bias, seed, **more) for bias in NAMES}
-    return source(key, both, dtype=dtype)
+    return source(key, both, dtype=dtype, views=views)
 
 
-def grouped(sources, *, names=NAMES, twins=False):
+def grouped(sources, *, names=NAMES, twins=False, views=False):
     """Names of the groups, and the keys of the caches in each."""
-    groups = make_groups(sources, names, twins=twins)
+    groups = make_groups(sources, names, twins=twins, views=views)
     return {group.name: [one.cache.key for one in group.sources] for group in groups}
 
 
@@ -66,6 +68,24 @@ def test_other_logits_are_another_group():
     sources = [pair("a", 0), pair("b", 1, dtype="float16")]
 
     assert grouped(sources) == {"dtype float32": ["a"], "dtype float16": ["b"]}
+
+
+def test_other_numbers_of_views_are_another_group():
+    """Students that are shown 2 views are not mixed with those shown 8, where views are shown at all."""
+    sources = [pair("a", 0, views=2), pair("b", 1, views=8), pair("c", 2, views=8)]
+
+    assert grouped(sources, views=True) == {"views 2": ["a"], "views 8": ["b", "c"]}
+    assert grouped(sources) == {"": ["a", "b", "c"]}
+
+
+def test_teachers_of_other_data_are_another_group():
+    """The same settings on other videos make other teachers, told by the digits of their data."""
+    here, there = "0" * 64, "1" * 64
+    sources = [
+        pair(key, n, data=own) for n, (key, own) in enumerate({"a": here, "b": there}.items())
+    ]
+
+    assert grouped(sources) == {f"data {here[:16]}": ["a"], f"data {there[:16]}": ["b"]}
 
 
 def test_a_cache_without_the_teachers():

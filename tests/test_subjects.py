@@ -4,10 +4,11 @@ import shutil
 
 import pytest
 
-from pipeline.results import Results, about_teachers, data_content
+from pipeline.results import Results, about_student, about_teachers, data_content
 from pipeline.subjects import find_runs, find_subjects
 from stores.errors import RefkdError
 from stores.models import read_facts
+from student.recipe import RECIPES, Recipe
 
 
 def a_result(about, *seals, miou=50.0):
@@ -113,6 +114,47 @@ def test_a_model_trained_again_counts_once(runs_folder, teacher_folders, setting
     (member,) = named(subjects)["OOD teacher"].members
     assert member.folder == teacher_folders["ood"]
     assert member.result is None
+
+
+def a_student(settings, data, *, dtype="float32", views=8, **seeds):
+    """What the result of a student of `best` is about; `seeds` are its teachers', by their names."""
+    taught = {name: {**how, "seed": seeds.get(name, 0)} for name, how in settings.items()}
+    recipe = Recipe(**RECIPES["best"], epochs=20)
+    logits = {"dtype": dtype, "precision": "float32"}
+    about = about_student(recipe, taught, data, backbone_version=1, logits=logits)
+    return {**about, "views": {"number": views, "version": 1}}
+
+
+def test_students_that_read_otherwise_stand_apart(runs_folder, settings, data, tmp_path):
+    """Of float16 logits or of two views: no other seeds of a student, and named by what differs."""
+    kept = Results(tmp_path)
+    for number, read in enumerate(({}, {"dtype": "float16"}, {"views": 2})):
+        kept.keep(a_result(a_student(settings, data, **read), f"s{number}"))
+    subjects = named(find_subjects([runs_folder, tmp_path], {}, data))
+    best = {
+        tuple(name.split(", ")[-2:]): len(subjects[name].members)
+        for name in subjects
+        if "best" in name
+    }
+
+    assert best == {
+        ("dtype float32", "views 8"): 1,
+        ("dtype float16", "views 8"): 1,
+        ("dtype float32", "views 2"): 1,
+    }
+
+
+def test_students_of_other_pairs_all_count(runs_folder, settings, data, tmp_path):
+    """With one seed for all, students of three pairs of teachers are three runs, each kept once."""
+    for place in ("here", "there"):
+        for seed in range(3):
+            about = a_student(settings, data, id=seed, ood=seed)
+            Results(tmp_path / place).keep(a_result(about, f"{place} {seed}"))
+    subjects = find_subjects([runs_folder, tmp_path / "here", tmp_path / "there"], {}, data)
+
+    (best,) = (one for one in subjects if "best" in one.name)
+    seals = sorted(one.result["seals"]["models"] for one in best.members)
+    assert seals == [["here 0"], ["here 1"], ["here 2"]]
 
 
 def test_averages_stand_last(runs_folder, settings, data, tmp_path):
