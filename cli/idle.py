@@ -15,6 +15,8 @@ NEEDS = {  # what a knob needs to matter: another one, at one of these values
     "hard": ("granularity", [value for value in GRANULARITIES if value != "fixed"]),
     "favour": ("granularity", [value for value in GRANULARITIES if value != "fixed"]),
 }
+BEYOND_EQ_5 = ("warmup", "affinity_dropout_off")  # matter where targets are by eq. 12
+OF_TEACHERS = ("temperature", "granularity", "favour", "hard", *BEYOND_EQ_5)
 
 
 def refuse_idle(recipe: Recipe, rows: Sequence[Mapping[str, Any]] = ({},)) -> None:
@@ -36,6 +38,13 @@ def refuse_idle(recipe: Recipe, rows: Sequence[Mapping[str, Any]] = ({},)) -> No
         if other and not any(one[other] in wanted for one in own):
             found = ", ".join(dict.fromkeys(one[other] for one in own))
             raise RefkdError(f"{option} is for --{other} {' or '.join(wanted)}, got {found}")
+        if name in OF_TEACHERS and not recipe.teachers:
+            raise RefkdError(f"{option} is for students of teachers, got none by --teachers")
+        if name in BEYOND_EQ_5 and not any(map(_beyond_eq_5, own)):
+            raise RefkdError(
+                f"{option} is for targets by eq. 12, got --rectify none --no-reweight, which is eq. 5 "
+                "in every epoch"
+            )
 
 
 def refuse_idle_of_table(recipe: Recipe, table: Table, rows: Sequence[str]) -> None:
@@ -45,6 +54,10 @@ def refuse_idle_of_table(recipe: Recipe, table: Table, rows: Sequence[str]) -> N
     ]
     # the base's teachers say which caches a row may learn from, even where it has some of its own
     refuse_idle(recipe, [{k: v for k, v in r.changes.items() if k != "teachers"} for r in students])
+
+
+def _beyond_eq_5(one: Mapping[str, Any]) -> bool:
+    return bool(one["rectify"] != "none" or one["reweight"])
 
 
 def _spoken(option: str, value: object) -> str:

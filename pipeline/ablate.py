@@ -60,7 +60,9 @@ def ablate(
     views = any(augment == "views" for augment in _augmentations(chosen, recipe))
     groups = make_groups(sources, recipe.teachers, twins=twins, views=views)
     planner = Planner(dataset, recipe, given=given, seeds=seeds, sources=sources, folders=folders)
-    tests = [split for split in judged_splits(dataset) if split not in VALIDATION]
+    judged = judged_splits(dataset)
+    dataset.warn_of_left_out(judged)
+    tests = [split for split in judged if split not in VALIDATION]
     groups_of = pair_sources(dataset, tests, group_by=group_by)
     folder = results or runs / "results"
     kept = Results(folder)

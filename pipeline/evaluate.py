@@ -41,6 +41,7 @@ def evaluate(
     if asked.facts["data"] != dataset.seal:
         log.warning("%s was trained on other data than %s", model, data)
     chosen = choose_splits(dataset, splits)
+    dataset.warn_of_left_out(chosen)
     if predictions is not None:
         _check_ids(dataset, chosen)
     fitted = fit_spans(dataset.pairs["train"]) if dataset.pairs.get("train") else {}

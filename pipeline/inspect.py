@@ -155,6 +155,7 @@ def _data_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "words without a vector": int((~data.lexicon.known[1:]).sum()),
         "queries cut": manifest["queries_cut"],
         "splits": {split: _counts(pairs) for split, pairs in data.pairs.items()},
+        **({"pairs left out without features": data.left_out} if data.left_out else {}),
     }
 
 

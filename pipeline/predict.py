@@ -1,5 +1,6 @@
 """Answer one question about one video: the moments that a sentence describes, best first."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from stores.dataset import encode_words, read_words_path
 from stores.errors import RefkdError
 from stores.features import read_features
 from stores.grid import resample, span_seconds
+from stores.models import words_read
 from stores.rows import half_precision
 from stores.words import WordFile, open_words, tokenize
 from student.batches import WordTable
@@ -18,6 +20,8 @@ from student.forward import intra_op_threads, resolve_device
 from student.inputs import Inputs, length_mask
 from student.model import load_model
 from student.spans import masked_log_softmax, top_spans
+
+log = logging.getLogger("refkd")
 
 
 def predict(
@@ -79,12 +83,18 @@ def _inputs(
     facts: dict[str, Any], grid_mD: npt.NDArray[np.float32], query: str, words: WordFile
 ) -> Inputs:
     """Return a batch of one pair, as the data set that the model was trained on would hold it."""
+    told, most = tokenize(query), words_read(facts)
+    if len(told) > most:
+        log.warning(
+            "the query has %d words, of which the model reads the first %d; left out: %s",
+            *(len(told), most, " ".join(told[most:])),
+        )
     lexicon, words_NL = encode_words(
         [query],
-        words.vectors(tokenize(query)),
+        words.vectors(told),
         width=words.width,
         characters=facts["characters"],
-        num_words=facts["num_words"],
+        num_words=max(facts["num_words"], min(len(told), most)),
         num_chars=facts["num_chars"],
     )
     features_TD = np.zeros((facts["num_clips"], facts["num_channels"]), dtype=np.float16)

@@ -59,6 +59,7 @@ def report(
     splits = [split for split, pairs in dataset.pairs.items() if pairs and split != "train"]
     if not splits:
         raise RefkdError(f"{data} has no split but train; prepare it with val or test annotations")
+    dataset.warn_of_left_out(splits)
     tests = [split for split in splits if split != "val"]
     sources = pair_sources(dataset, tests, group_by=group_by)
     found = score_subjects(subjects, dataset, splits, device=device)
@@ -164,6 +165,7 @@ def _inputs_section(data: DataSet, subjects: Sequence[Subject]) -> str:
         "features": "simulated" if data.simulated else "given",
         "videos": len(data.videos),
         **{f"{split} pairs": len(pairs) for split, pairs in data.pairs.items()},
+        **{f"{split} pairs without features": n for split, n in data.left_out.items()},
         "grid": f"{data.grid}, {data.num_clips} clips",
         "channels": data.num_channels,
         "word vectors": data.word_file["name"],

@@ -19,7 +19,8 @@ Shapes: N pairs, V videos, R rows, T clips, D channels, L words, M types, W vect
 import contextlib
 import gc
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from stores.pairs import Pair, pair_from_json
 
 __all__ = ["DataSet", "Lexicon", "Rows", "encode_words", "open_dataset"]
 
+log = logging.getLogger("refkd")
 FORMAT, VERSION = "refkd-data", 1
 WORDS_PATH = ".words.json"
 EXPECTED = (
@@ -105,6 +107,11 @@ class DataSet:
         return bool(self.manifest["simulated"])
 
     @property
+    def left_out(self) -> dict[str, int]:
+        """How many annotated pairs of each split are not there because their videos have no features."""
+        return dict(self.manifest.get("left_out", {}).get("pairs", {}))
+
+    @property
     def num_words(self) -> int:
         return int(self.manifest["words"])
 
@@ -133,6 +140,16 @@ class DataSet:
     def raw_rows(self, video: int) -> npt.NDArray[np.float16]:
         """Return the raw feature rows of a video by its index, shape (n, D), as a view."""
         return self.raw[self.raw_ends[video - 1] if video else 0 : self.raw_ends[video]]
+
+    def warn_of_left_out(self, splits: Iterable[str]) -> None:
+        """Say which of these splits are not whole, before they are scored."""
+        for split in splits:
+            if gone := self.left_out.get(split, 0):
+                log.warning(
+                    "%d of %d pairs of %s have no features in %s and are left out of its scores, while "
+                    "`refkd score` counts them as misses",
+                    *(gone, gone + len(self.pairs.get(split, ())), split, self.folder),
+                )
 
     def _splits(self) -> str:
         return ", ".join(self.pairs)

@@ -85,7 +85,10 @@ def tidy(folder: Path) -> None:
 
 
 def check_fit(facts: dict[str, Any], data: DataSet, *, name: str) -> None:
-    """Raise RefkdError, naming both values, if a model cannot read a data set."""
+    """Raise RefkdError, naming both values, if a model cannot read a data set.
+
+    Queries with more words than it reads are counted in a warning.
+    """
     found = {
         "grid": (facts["grid"], data.grid),
         "clips": (facts["num_clips"], data.num_clips),
@@ -98,3 +101,11 @@ def check_fit(facts: dict[str, Any], data: DataSet, *, name: str) -> None:
                 f"{name} was trained with {what} {model} but {data.folder} has {here}; "
                 "prepare the data again as it was for training, or train again"
             )
+    if data.num_words > (most := words_read(facts)):
+        cut = int((data.table.words[:, most] != 0).sum())
+        log.warning("%s reads the first %d words of a query; %d queries have more", name, most, cut)
+
+
+def words_read(shape: dict[str, Any]) -> int:
+    """Return how many words of a query a network reads: it learned as many positions, clips or words."""
+    return max(int(shape["num_clips"]), int(shape["num_words"]))

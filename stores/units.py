@@ -143,23 +143,25 @@ def stored_form(rows_nBT: npt.NDArray[np.float32], unit: Unit, *, dtype: str) ->
     """
     assert rows_nBT.shape[:2] == (unit.num_rows, 2), rows_nBT.shape
     valid_n1T = (np.arange(rows_nBT.shape[2]) < unit.clips_n[:, None])[:, None]
-    if dtype == "float16":
-        _check_finite(rows_nBT, valid_n1T, unit)
-        most_nB1 = np.where(valid_n1T, rows_nBT, -np.inf).max(axis=2, keepdims=True)
-        rows_nBT = rows_nBT - most_nB1
+    bad = np.argwhere(~np.isfinite(rows_nBT) & valid_n1T)
+    if len(bad):
+        said = _saying(rows_nBT, bad[0], unit)
+        raise RefkdError(f"{said}, expected a finite logit; train it again with `refkd teach`")
+    if dtype != "float16":
+        return np.where(valid_n1T, rows_nBT, 0).astype(dtype)
+    most_nB1 = np.where(valid_n1T, rows_nBT, -np.inf).max(axis=2, keepdims=True)
     with np.errstate(over="ignore"):  # an infinity is found and named below
-        stored_nBT: Logits = np.where(valid_n1T, rows_nBT, 0).astype(dtype)
-    _check_finite(stored_nBT, valid_n1T, unit)
+        stored_nBT: Logits = np.where(valid_n1T, rows_nBT - most_nB1, 0).astype(dtype)
+    bad = np.argwhere(~np.isfinite(stored_nBT))
+    if len(bad):
+        raise RefkdError(
+            f"{_saying(rows_nBT, bad[0], unit)}, too far below its largest logit for float16; "
+            "cache it with --dtype float32"
+        )
     return stored_nBT
 
 
-def _check_finite(
-    rows_nBT: npt.NDArray[np.floating], valid_n1T: npt.NDArray[np.bool_], unit: Unit
-) -> None:
-    bad = np.argwhere(~np.isfinite(rows_nBT) & valid_n1T)
-    if len(bad):
-        row, boundary, clip = bad[0]
-        raise RefkdError(
-            f"teacher {spoken(unit.array)} says {rows_nBT[row, boundary, clip]} of sample "
-            f"{unit.ids[row]}, expected a finite logit; train it again with `refkd teach`"
-        )
+def _saying(rows_nBT: npt.NDArray[np.float32], place: npt.NDArray[np.intp], unit: Unit) -> str:
+    """Return which teacher says what at a place (row, boundary, clip)."""
+    row, boundary, clip = place
+    return f"teacher {spoken(unit.array)} says {rows_nBT[row, boundary, clip]:g} of sample {unit.ids[row]}"

@@ -62,7 +62,7 @@ class Gatherer:
         most_words: int | None = None,
     ) -> None:
         self.data, self.rows, self.device = data, rows, device
-        self.words_NL = rows.words[:, :most_words]  # a network reads no longer queries than it knew
+        self.words_NL = rows.words[:, :most_words]  # a network has no more positions
         self.table = WordTable(data.lexicon, data.characters, characters)
         with warnings.catch_warnings():  # of memory that cannot be written to; nobody here does
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

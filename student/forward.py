@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from stores.dataset import DataSet, Rows
+from stores.models import words_read
 from stores.errors import RefkdError
 from student.batches import Gatherer
 from student.compiling import compiler
@@ -221,7 +222,7 @@ def network_reader(
         data,
         rows,
         characters=shape["characters"],
-        most_words=shape["num_words"],
+        most_words=words_read(shape),
         device=device,
         features=features,
     )

@@ -38,6 +38,15 @@ def _call(check, arguments):
             "--favour is for --granularity sample or dataset, got fixed",
         ),
         (
+            "--teachers= --gt-ce-weight 1 --temperature 3",
+            "--temperature is for students of teachers, got none by --teachers",
+        ),
+        (
+            "--rectify none --no-reweight --warmup 0.5",
+            "--warmup is for targets by eq. 12, got --rectify none --no-reweight, which is eq. 5 in "
+            "every epoch",
+        ),
+        (
             "--recipe best --augment none --augment-prob 0.9",
             "--augment-prob is for --augment translate or views, got none",
         ),
@@ -59,6 +68,7 @@ def test_a_student_that_would_be_the_same(arguments, message):
         "--recipe best --augment none",  # what the named recipe says besides was not given
         "--recipe views-gt-right --granularity fixed",
         "--granularity fixed --no-hard",
+        "--rectify none --warmup 0.5",  # re-weighting is of eq. 12
         "--rectify window --tau 0.2",
         "--rectify pure-gt --gt-threshold 0.2",
         "--granularity dataset --hard --favour right",

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from stores.errors import RefkdError
 from stores.fingerprints import bytes_digest
 from stores.models import check_fit, is_finished, read_facts
 from stores.removal import doomed_name
+from stores.words import tokenize
 from student.model import load_model, model_facts, network_shape, save_model
 from student.network import Network
 from student.recipe import Recipe
@@ -132,3 +134,19 @@ def test_a_model_that_cannot_read_the_data_is_refused(saved, data):
     ]:
         with pytest.raises(RefkdError, match=text):
             check_fit({**facts, field: value}, data, name="run")
+
+
+def test_longer_queries_than_a_model_reads_are_counted(saved, data, caplog):
+    """As many words are read as a network has positions, here 1; the queries of 2 words are counted."""
+    facts = {**read_facts(saved[0])[0], "num_clips": 1, "num_words": 1}
+    fields = ("folder", "grid", "num_channels", "word_file", "num_words", "table")
+    short = SimpleNamespace(num_clips=1, **{name: getattr(data, name) for name in fields})
+    longer = sum(len(tokenize(pair.query)) > 1 for some in data.pairs.values() for pair in some)
+    check_fit({**facts, "num_words": 2}, short, name="run")
+    assert caplog.messages == []
+
+    check_fit(facts, short, name="run")
+    assert longer > 0
+    assert caplog.messages == [
+        f"run reads the first 1 words of a query; {longer} queries have more"
+    ]

@@ -4,6 +4,7 @@ import pytest
 from pipeline.predict import predict
 from pipeline.teach import teach
 from stores.errors import RefkdError
+from stores.models import read_facts
 from student.model import load_model
 from student.recipe import Recipe
 from student.retrieval import retrieve
@@ -47,10 +48,36 @@ def test_more_answers_come_best_first(model, clip_file):
 
 
 def test_words_that_training_never_saw_are_understood(model, clip_file):
-    """An unknown word, a longer query and an odd character are no error."""
-    query = "the péople who run, and run, and run, and run again to climb and swim!"
+    """An unknown word and an odd character are no error."""
+    query = "the péople who run!"
 
     assert predict(model, features=clip_file, duration_s=8.0, query=query, device="cpu")
+
+
+def test_a_question_longer_than_any_of_training(model, clip_file, caplog):
+    """It is read as far as the network has positions, one for each clip; the words left out are told."""
+    facts = read_facts(model)[0]
+    longest = facts["num_clips"]
+    assert facts["num_words"] < longest - 1
+
+    def ask(*words):
+        query = " ".join([*["people"] * (longest - len(words)), *words])
+        return predict(model, features=clip_file, duration_s=8.0, query=query, device="cpu")
+
+    assert ask("run")[0]["score"] != ask("swim")[0]["score"]  # the last word counts
+    assert caplog.messages == []
+    told = predict(
+        model,
+        features=clip_file,
+        duration_s=8.0,
+        query=" ".join([*["people"] * (longest - 1), "run", "and", "swim"]),
+        device="cpu",
+    )
+    assert told == ask("run")
+    assert caplog.messages == [
+        f"the query has {longest + 2} words, of which the model reads the first {longest}; "
+        "left out: and swim"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pipeline.inspect import inspect
 from pipeline.prepare import prepare
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
@@ -164,9 +165,24 @@ def test_missing_videos_may_be_left_out(inputs, tmp_path, caplog):
     data = open_dataset(prepare(tmp_path / "data", **inputs, allow_missing=True))
     assert data.table.ids == ["v3#0", "v2#0"]
     assert data.manifest["left_out"] == {"videos": ["v1"], "pairs": {"train": 2}}
+    assert data.left_out == {"train": 2}
+    assert inspect(data.folder)["pairs left out without features"] == {"train": 2}
     assert (
         "1 of 3 videos have no features and are left out, with 2 of 3 pairs of train" in caplog.text
     )
+
+
+def test_splits_that_are_not_whole_are_told(inputs, tmp_path, caplog):
+    """Before a split is scored, not before another one is."""
+    (inputs["features"] / "v1.npy").unlink()
+    data = open_dataset(prepare(tmp_path / "data", **inputs, allow_missing=True))
+    caplog.clear()
+    data.warn_of_left_out(["val"])
+    assert caplog.messages == []
+
+    data.warn_of_left_out(["val", "train"])
+    (told,) = caplog.messages
+    assert told.startswith(f"2 of 3 pairs of train have no features in {data.folder} and are left")
 
 
 def test_all_videos_missing(inputs, tmp_path):
@@ -245,6 +261,7 @@ def test_wrong_grid(inputs, tmp_path, change, message):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from pipeline.inspect import inspect
 from pipeline.prepare import prepare
 import stores.features
 whole = stores.features.FeatureSource.read
