@@ -99,6 +99,17 @@ def test_teachers_who_teach_together():
     assert lines[8].endswith(options)
 
 
+def test_teachers_of_one_kind_who_teach_together():
+    """Without an ID teacher: one cache of the OOD teachers of every seed."""
+    alone = replace(TOGETHER, teachers=("ood",))
+    lines = list(map(str, experiment_steps(SMOKE, alone, results="kept", jobs=1)))
+    options = "--teacher=ood0=teachers/ood-0 --teacher=ood1=teachers/ood-1"
+
+    assert [line.split()[3] for line in lines[:2]] == ["teachers/ood-0", "teachers/ood-1"]
+    assert lines[2] == f"BUILT_IN_OOD_0_OOD_1=$(refkd cache data caches {options})"
+    assert " --teachers ood0,ood1 " in lines[6]
+
+
 def test_recipes_with_views_get_caches_with_views(monkeypatch):
     """A table with a row that shows views learns from caches that hold them; others do not."""
     viewed = replace(TABLES["recipes"].rows[0], name="recipe v", changes={"augment": "views"})

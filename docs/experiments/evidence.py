@@ -76,8 +76,8 @@ class Evidence:
             return []
         pairs = [
             {
-                bias: self.plan.teacher_settings(experiment, kind, seed)
-                for bias, kind in zip(("id", "ood"), experiment.teachers, strict=True)
+                self.plan.kinds[kind].bias: self.plan.teacher_settings(experiment, kind, seed)
+                for kind in experiment.teachers
             }
             for seed in self.plan.seeds
         ]

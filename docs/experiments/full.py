@@ -80,6 +80,13 @@ EXPERIMENTS = (
         together=True,
     ),
     Experiment(
+        "together-selected",
+        "three stronger OOD teachers, chosen by val+moved, in one cache",
+        (Part("controls", (AVERAGED,)), *BEST),
+        teachers=("ood-selected",),
+        together=True,
+    ),
+    Experiment(
         "ablations",
         "plain OOD teacher",
         (Part("3"), Part("controls", (SIDE,)), Part("4"), Part("5")),
@@ -223,6 +230,17 @@ BLOCKS = (
             ),
         ),
         (*TEACHERS, AVERAGED),
+    ),
+    Block(
+        "together-selected",
+        (
+            Shown("selected", BEST, label="of an ID teacher and one of them"),
+            Shown(
+                "together-selected", (OOD, Part("controls", (AVERAGED,)), *BEST), label="all three"
+            ),
+        ),
+        ("OOD teacher", AVERAGED),
+        beside=("selected",),
     ),
     Block(
         "table-3",

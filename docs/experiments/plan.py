@@ -56,14 +56,15 @@ class Part:
 class Experiment:
     """Tables whose students learn from one kind of ID teacher and one kind of OOD teacher.
 
-    Student i learns from pair i of them; if they teach `together`, every student from all pairs.
+    Student i learns from pair i of them; if they teach `together`, every student from all pairs, or
+    from all teachers of one kind, if only one is named.
     """
 
     name: str
     label: str  # stands before its rows where a block shows several experiments
     parts: tuple[Part, ...]
     data: str = "multithumos"
-    teachers: tuple[str, str] = ("id", "ood")
+    teachers: tuple[str, ...] = ("id", "ood")  # kinds, at most one of a bias
     backbone: str = "vslnet"  # of teachers and, unless a row changes it, of students
     recipe: str = "paper"  # a name of RECIPES, which every row starts from
     changes: Mapping[str, Any] = field(default_factory=dict)  # recipe fields of all its models
@@ -136,9 +137,9 @@ class Plan:
     def crowd(self, experiment: Experiment) -> dict[str, tuple[str, int]]:
         """Return kind and seed of the teachers that teach together, by their names in the cache."""
         return {
-            f"{bias}{seed}": (kind, seed)
+            f"{self.kinds[kind].bias}{seed}": (kind, seed)
             for seed in self.seeds
-            for bias, kind in zip(("id", "ood"), experiment.teachers, strict=True)
+            for kind in experiment.teachers
         }
 
     def needs_views(self, experiment: Experiment, part: Part) -> bool:

@@ -108,10 +108,10 @@ def _ablate(plan: Plan, experiment: Experiment, part: Part, results: str, jobs: 
 
 def _pairs(plan: Plan, experiment: Experiment, part: Part) -> list[dict[str, str]]:
     """Return the teachers of each cache: folders by name; twins are ID teachers of two seeds."""
-    first, second = experiment.teachers
     if experiment.together:
         named = plan.crowd(experiment).items()
         return [{name: teacher_folder(experiment, *taught) for name, taught in named}]
+    first, second = experiment.teachers
     pairs = [
         {
             "id": teacher_folder(experiment, first, seed),
