@@ -16,7 +16,8 @@ NEEDS = {  # what a knob needs to matter: another one, at one of these values
     "favour": ("granularity", [value for value in GRANULARITIES if value != "fixed"]),
 }
 BEYOND_EQ_5 = ("warmup", "affinity_dropout_off")  # matter where targets are by eq. 12
-OF_TEACHERS = ("temperature", "granularity", "favour", "hard", *BEYOND_EQ_5)
+OF_SEVERAL = ("granularity", "favour", "hard")
+OF_TEACHERS = ("temperature", *OF_SEVERAL, *BEYOND_EQ_5)
 
 
 def refuse_idle(recipe: Recipe, rows: Sequence[Mapping[str, Any]] = ({},)) -> None:
@@ -40,6 +41,10 @@ def refuse_idle(recipe: Recipe, rows: Sequence[Mapping[str, Any]] = ({},)) -> No
             raise RefkdError(f"{option} is for --{other} {' or '.join(wanted)}, got {found}")
         if name in OF_TEACHERS and not recipe.teachers:
             raise RefkdError(f"{option} is for students of teachers, got none by --teachers")
+        if name in OF_SEVERAL and len(recipe.teachers) == 1:
+            raise RefkdError(
+                f"{option} is for several teachers, got --teachers {recipe.teachers[0]}"
+            )
         if name in BEYOND_EQ_5 and not any(map(_beyond_eq_5, own)):
             raise RefkdError(
                 f"{option} is for targets by eq. 12, got --rectify none --no-reweight, which is eq. 5 "

@@ -22,7 +22,7 @@ from pipeline.summary import VALIDATION, summarise
 from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from student.floors import floors
-from student.recipe import Recipe
+from student.recipe import Recipe, recipe_json
 
 log = logging.getLogger("refkd")
 
@@ -76,6 +76,7 @@ def ablate(
     return {
         "table": table,
         "title": chosen.title,
+        "recipe": _changed(recipe),
         "full": chosen.full,
         "splits": tests,
         "validation": list(VALIDATION),
@@ -89,6 +90,13 @@ def ablate(
         "group_by": group_by,
         "rows": summarise(planned, kept, table=chosen, tests=tests, videos=groups_of),
     }
+
+
+def _changed(recipe: Recipe) -> dict[str, Any]:
+    """Return what a recipe changes of the paper's, seed apart."""
+    default = recipe_json(Recipe())
+    found = recipe_json(recipe).items()
+    return {name: v for name, v in found if name != "seed" and v != default[name]}
 
 
 def _augmentations(table: Table, recipe: Recipe) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from pipeline.listing import said
 from pipeline.table import aligned, named_floors
 
 Row = Mapping[str, Any]
@@ -18,9 +19,12 @@ def ablation_table(result: Mapping[str, Any]) -> str:
     rows, splits, full = result["rows"], result["splits"], result["full"]
     counts = sorted({row["runs"] for row in rows})
     simulated = ", simulated features" if result["simulated"] else ""
-    said = " or ".join(map(str, counts))
-    runs = "one run a row" if counts == [1] else f"mean ± standard deviation of {said} runs a row"
+    number = " or ".join(map(str, counts))
+    runs = "one run a row" if counts == [1] else f"mean ± standard deviation of {number} runs a row"
     title = f"table {result['table']}: {result['title']}\nscores in percent{simulated}, {runs}"
+    if result["recipe"]:
+        changes = (f"{name.replace('_', '-')} {said(v)}" for name, v in result["recipe"].items())
+        title += f"\nevery row starts from {', '.join(changes)}"
     blocks = [_scores_block(title, result)]
     if any(row["difference"] for row in rows):
         head = [["", *splits]]
@@ -70,7 +74,7 @@ def _body(rows: Sequence[Row], cells: Any) -> list[list[str]]:
     for group, own in groupby(rows, key=lambda row: row["group"]):
         inside = [[row["row"], *cells(row)] for row in own]
         if group:
-            lines.append([f"{group}:", *[""] * (len(inside[0]) - 1)])
+            lines.append([f"caches of {group}:", *[""] * (len(inside[0]) - 1)])
         lines += inside
     return lines
 

@@ -38,6 +38,13 @@ class Taught:
         }
 
     @property
+    def besides(self) -> Changes:
+        """What the recipe changes of the row that the student belongs to."""
+        told = {**recipe_json(Recipe()), **find_row(self).changes}
+        other = {*TEACHER_KNOBS, "teachers"}
+        return {k: v for k, v in self.recipe.items() if k not in other and v != told[k]}
+
+    @property
     def biases(self) -> tuple[str, ...]:
         """The bias of each teacher; where it is not known, the teacher's name stands for it."""
         return tuple(
@@ -54,23 +61,26 @@ def name_students(students: Sequence[Taught]) -> list[str]:
     """Return a name for each of some different students, in their order.
 
     A lone one is `student`. Of several each is called as its row in the tables, with what its
-    recipe changes besides, its size and its teachers where those are not the same for all.
+    recipe changes besides, unless all do, and its size and teachers where those are not the same for all.
     """
     if len(students) == 1:
         return ["student"]
-    rows, default = [find_row(student) for student in students], recipe_json(Recipe())
-    changed = dict.fromkeys(name for student in students for name in student.changes)
+    rows = [find_row(student) for student in students]
+    besides = [student.besides for student in students]
+    shared = [one for one in besides[0].items() if all(one in own.items() for own in besides)]
+    words = [
+        ", ".join([row.name, *(_spoken(*one) for one in own.items() if one not in shared)])
+        for own, row in zip(besides, rows, strict=True)
+    ]
     teachers = teacher_details([student.teachers for student in students])
     details = [
-        {name: student.recipe[name] for name in changed if name not in row.changes}
-        | {name: size for name, size in student.sizes.items() if name not in row.changes}
+        {name: size for name, size in student.sizes.items() if name not in row.changes}
         | own
         | dict(student.read)
         | ({"cache": student.cache} if student.cache else {})
         for student, row, own in zip(students, rows, teachers, strict=True)
     ]
-    quiet = {name: default[name] for name in changed}
-    return distinguish([row.name for row in rows], details, quiet=quiet)
+    return distinguish(words, details)
 
 
 def teacher_details(groups: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -97,12 +107,8 @@ def teacher_details(groups: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[d
     ]
 
 
-def distinguish(
-    names: Sequence[str], details: Sequence[Mapping[str, Any]], *, quiet: Mapping[str, Any] = {}
-) -> list[str]:
+def distinguish(names: Sequence[str], details: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return names, each with those of its details that are not the same for all that have them.
-
-    Details at their value in `quiet` go without saying.
 
     >>> distinguish(["a", "b"], [{"hidden": 64, "lr": 0.1}, {"hidden": 32, "lr": 0.1}])
     ['a, hidden 64', 'b, hidden 32']
@@ -112,16 +118,13 @@ def distinguish(
         for name, value in own.items():
             values.setdefault(name, set()).add(said(value))
     return [
-        ", ".join(
-            [name]
-            + [
-                f"{detail.replace('_', '-')} {said(value)}"
-                for detail, value in own.items()
-                if len(values[detail]) > 1 and (detail not in quiet or value != quiet[detail])
-            ]
-        )
+        ", ".join([name, *(_spoken(*one) for one in own.items() if len(values[one[0]]) > 1)])
         for name, own in zip(names, details, strict=True)
     ]
+
+
+def _spoken(setting: str, value: Any) -> str:
+    return f"{setting.replace('_', '-')} {said(value)}"
 
 
 @dataclass(frozen=True)

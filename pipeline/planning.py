@@ -232,9 +232,8 @@ def _taught_alike(trial: Trial) -> str:
     """Return what is equal for trials that train the same: shares of epochs count as whole epochs."""
     if trial.recipe is None:
         return trial.key
-    return about_key(
-        {**trial.about, "recipe": {**trial.about["recipe"], "warmup": trial.recipe.num_warm}}
-    )
+    warm = trial.recipe.num_warm if trial.recipe.beyond_eq_5 else 0
+    return about_key({**trial.about, "recipe": {**trial.about["recipe"], "warmup": warm}})
 
 
 def _in_common(first: Row, second: Row, recipe: Recipe | None) -> str:
@@ -242,10 +241,16 @@ def _in_common(first: Row, second: Row, recipe: Recipe | None) -> str:
     one, other = (dict(row.changes) if isinstance(row, Student) else {} for row in (first, second))
     both = {**one, **other}
     differ = [name for name in both if one.get(name) != other.get(name)]
-    if recipe is not None and differ == ["warmup"]:
+    if recipe is not None and differ == ["warmup"] and recipe.beyond_eq_5:
         found = f"with {recipe.num_warm} of {recipe.epochs} epochs of warm-up; give more --epochs"
     else:
-        alike = ", ".join(f"{name} {said(both[name])}" for name in differ)
+        unlike = (
+            ["rectify", "reweight"] if differ == ["warmup"] else differ
+        )  # nothing to warm up for
+        alike = ", ".join(
+            f"{name} {said(both[name] if name in both else getattr(recipe, name))}"
+            for name in unlike
+        )
         found = f"with {alike}" if alike else "for these teachers"
         found += "; leave that to --recipe paper"
     return found

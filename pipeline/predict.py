@@ -89,9 +89,12 @@ def _inputs(
             "the query has %d words, of which the model reads the first %d; left out: %s",
             *(len(told), most, " ".join(told[most:])),
         )
+    known = words.vectors(told)
+    if unknown := [word for word in told[:most] if word not in known]:
+        log.warning("known by their letters alone, without a vector: %s", ", ".join(unknown))
     lexicon, words_NL = encode_words(
         [query],
-        words.vectors(told),
+        known,
         width=words.width,
         characters=facts["characters"],
         num_words=max(facts["num_words"], min(len(told), most)),

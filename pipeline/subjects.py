@@ -88,7 +88,7 @@ def find_subjects(
         by_kind[group[0].about["kind"]].append(sorted(group, key=lambda one: one.seeds))
     if not any(member.folder for group in by_kind["student"] for member in group):
         raise RefkdError("no student is among the runs; give folders that `refkd distill` wrote")
-    by_kind["student"].sort(key=lambda group: find_row(group[0].taught).place)
+    by_kind["student"].sort(key=lambda group: _place(group[0].taught))
     return [
         *_named(by_kind["teacher"], _teacher_names(by_kind["teacher"])),
         *_named(by_kind["student"], name_students([g[0].taught for g in by_kind["student"]])),
@@ -176,6 +176,11 @@ def _read(about: About) -> dict[str, Any]:
     found = dict(about.get("logits") or LOGITS) if about["teachers"] else {}
     views = about.get("views") or {}
     return found | {name: views[key] for name, key in VIEWS.items() if key in views}
+
+
+def _place(student: Taught) -> tuple[int, int]:
+    """Return the place of a student among others: its row's, those that change little besides first."""
+    return find_row(student).place, len(student.besides)
 
 
 def _named(groups: Sequence[Sequence[Member]], names: Sequence[str]) -> list[Subject]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stores.dataset import FORMAT, VERSION, WORDS_PATH
-from stores.defects import count_defects
+from stores.defects import contradictions, count_defects, empty_moments
 from stores.errors import RefkdError
 from stores.files import (
     describe_change,
@@ -182,7 +182,24 @@ def _count(
         defects[split] = count_defects(some)
         named = "".join(f", {kind} {count}" for kind, count in defects[split].items())
         _log.info("%s: %d pairs of %d videos%s", split, *counts[split].values(), named)
+        _warn_of_empty(split, some)
+    for told in contradictions(pairs):
+        _log.warning("%s", told)
     return counts, defects
+
+
+def _warn_of_empty(split: str, pairs: Sequence[Pair]) -> None:
+    empty = empty_moments(pairs)
+    if not empty:
+        return
+    first = empty[0]
+    start_s, end_s = first.windows[0]
+    _log.warning(
+        "%s: %d moments hold no part of their video and count as its first clip, as that of %s, "
+        "%g to %g s of %g s%s",
+        *(split, len(empty), first.id, start_s, end_s, first.duration_s),
+        "; are the times in seconds?" if 2 * len(empty) > len(pairs) else "",
+    )
 
 
 def _write_labels(folder: Path, pairs: Sequence[Pair], clips: Sequence[int]) -> None:
@@ -201,12 +218,20 @@ def _write_words(
     queries = [pair.query for pair in pairs]
     types = word_types(queries)
     characters = "".join(sorted(set("".join(word_types(pair.query for pair in taught)))))
+    known = words.vectors(types)
     num_words, cut = most_words(queries)
     if cut:
         _log.warning("queries cut to their first %d words: %d", MOST_WORDS, cut)
+    unknown = [word for word in types if word not in known]
+    if 2 * len(unknown) > len(types):
+        _log.warning(
+            "%d of %d words have no vector in %s, as %s; give vectors of the queries' language by "
+            "--words",
+            *(len(unknown), len(types), words.name, ", ".join(unknown[:3])),
+        )
     lexicon, words_NL = encode_words(
         queries,
-        words.vectors(types),
+        known,
         width=words.width,
         characters=characters,
         num_words=num_words,

@@ -187,7 +187,9 @@ def _open_npy(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any
             else:  # 3.0 differs from 2.0 in the names of record types only
                 shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
     except Exception as error:  # numpy's parser of headers lets Python's errors through
-        raise RefkdError(f"{path} is no whole .npy file ({_one_line(error)})") from None
+        raise RefkdError(
+            f"{path} is no whole .npy file ({_one_line(error)}); `np.save` writes one"
+        ) from None
     if dtype.hasobject:
         raise RefkdError(f"{path} holds pickled objects, which are never read; expected floats")
     size = path.stat().st_size - file.tell()

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from stores.dataset import DataSet, Rows
-from stores.models import words_read
 from stores.errors import RefkdError
+from stores.models import words_read
 from student.batches import Gatherer
 from student.compiling import compiler
 from student.inputs import Inputs, to_device

@@ -63,7 +63,10 @@ class Recipe:
     clip_norm: float = _knob(1.0, "largest norm of the gradient", above=0.0)
     seed: int = _knob(0, "seed of every random generator", least=0)
     warmup: float = _knob(
-        0.2, "fraction of the epochs taught by eq. 5 before eq. 12", least=0.0, most=1.0
+        0.2,
+        "fraction of the epochs taught by eq. 5 before eq. 12, rounded up to whole epochs",
+        least=0.0,
+        most=1.0,
     )
     rectify: str = _knob(
         "mixed",
@@ -132,8 +135,13 @@ class Recipe:
 
     @property
     def num_warm(self) -> int:
-        """How many epochs are taught by eq. 5, rounded up."""
+        """How many epochs are taught by eq. 5, rounded up, before something else is."""
         return math.ceil(round(self.warmup * self.epochs, 9))  # 0.07 * 100 is 7.000000000000001
+
+    @property
+    def beyond_eq_5(self) -> bool:
+        """Whether targets are other than eq. 5's once the warm-up is over."""
+        return self.rectify != "none" or self.reweight
 
     @property
     def needs_side_branches(self) -> bool:

@@ -31,6 +31,7 @@ def result(rows, **more):
     return {
         "table": "3",
         "title": "what LR is worth",
+        "recipe": {},
         "full": "RefKD",
         "splits": ["test_iid", "test_ood"],
         "validation": ["val", "val_moved"],
@@ -56,6 +57,15 @@ def test_what_is_drawn():
     assert "bootstrap over what test videos were cut from,\n" in ablation_table(
         result(rows, group_by="_([0-9]+)$")
     )
+
+
+def test_what_rows_start_from():
+    """Options that all rows share stand under the title: the names of rows do not tell them."""
+    text = ablation_table(
+        result([row("RefKD", 50, 40)], recipe={"gt_ce_weight": 2.0, "hidden": 16})
+    )
+
+    assert text.splitlines()[2] == "every row starts from gt-ce-weight 2, hidden 16"
 
 
 def test_the_whole_text():
@@ -98,8 +108,14 @@ def test_groups_stand_under_their_names():
     lines = ablation_table(result(rows)).splitlines()
     first = [line.split("  ")[0] for line in lines[6:11]]
 
-    assert first == ["backbone vslnet:", "RefKD", "w/o LR", "backbone seqpan:", "RefKD"]
-    assert [line.split("  ")[0] for line in lines[16:]] == ["backbone vslnet:", "w/o LR"]
+    assert first == [
+        "caches of backbone vslnet:",
+        "RefKD",
+        "w/o LR",
+        "caches of backbone seqpan:",
+        "RefKD",
+    ]
+    assert [line.split("  ")[0] for line in lines[16:]] == ["caches of backbone vslnet:", "w/o LR"]
 
 
 def test_single_runs_and_simulated_features():

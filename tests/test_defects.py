@@ -2,7 +2,8 @@
 
 import pytest
 
-from stores.defects import KINDS, count_defects
+from stores.defects import KINDS, contradictions, count_defects, empty_moments
+from stores.grid import clip_span
 from stores.pairs import Pair
 
 
@@ -43,3 +44,25 @@ def test_counts_pairs():
 
     assert found == {"reversed": 2, "zero_length": 1, "end_after_duration": 1, "untrimmed_query": 1}
     assert list(found) == [kind for kind in KINDS if kind in found]
+
+
+def test_moments_that_hold_nothing():
+    """Reversed, of length zero, past the end, before the start: their label is the first clip."""
+    whole = [pair((0.0, 10.0)), pair((9.5, 12.0)), pair((-1.0, 0.5)), pair((1.0, 2.0), (5.0, 3.0))]
+    empty = [pair((5.0, 3.0)), pair((3.0, 3.0)), pair((10.0, 12.0)), pair((-2.0, 0.0))]
+
+    assert empty_moments([*whole, *empty]) == empty
+    for one in empty:
+        assert clip_span(*one.windows[0], one.duration_s, 4) == (0, 0)
+
+
+def test_pairs_of_a_video_that_contradict_each_other():
+    """Two durations, two splits: how many videos, and the first of them."""
+    other = Pair("y#0", "val", "y", "a b", ((1.0, 2.0),), 8.0)
+    assert contradictions({"train": [pair((1.0, 2.0))] * 2, "val": [other]}) == []
+
+    longer = pair((1.0, 2.0), duration_s=53.5)
+    assert contradictions({"train": [pair((1.0, 2.0)), other], "val": [longer, other]}) == [
+        "1 videos have several durations, as x: 10 s, 53.5 s",
+        "2 videos are in several splits, as x: train, val",
+    ]

@@ -202,7 +202,7 @@ def test_damaged_header(tmp_path):
     data = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(data.replace(b", }    ", b", }    }".replace(b" ", b"(", 1)))
 
-    with pytest.raises(RefkdError, match=r"a\.npy is no whole \.npy file \(.+\)$"):
+    with pytest.raises(RefkdError, match=r"a\.npy is no whole \.npy file \(.+\); "):
         open_features(tmp_path).shape("a")
 
 

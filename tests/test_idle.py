@@ -41,6 +41,7 @@ def _call(check, arguments):
             "--teachers= --gt-ce-weight 1 --temperature 3",
             "--temperature is for students of teachers, got none by --teachers",
         ),
+        ("--teachers=id --hard", "--hard is for several teachers, got --teachers id"),
         (
             "--rectify none --no-reweight --warmup 0.5",
             "--warmup is for targets by eq. 12, got --rectify none --no-reweight, which is eq. 5 in "

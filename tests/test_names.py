@@ -52,6 +52,20 @@ def test_what_a_recipe_changes_besides():
     assert names == ["RefKD", "w/o LR, temperature 2"]
 
 
+def test_what_a_row_sets_is_said_where_a_recipe_differs():
+    """A knob that other rows fix is no secret of theirs: recipe `views` without re-weighting says so."""
+    views = RECIPES["views"]
+    names = name_students(
+        [student(**views, reweight=False), student(rectify="none", reweight=False)]
+    )
+
+    assert names == ["recipe views, reweight no", "w/o both, with side branches"]
+    names = name_students([student(**views, reweight=False), student(rectify="none")])
+    assert names == ["recipe views, reweight no", "w/o LR"]
+    names = name_students([student(rectify="pure-gt", tau=0.3), student(rectify="window")])
+    assert names == ["Pure GT, tau 0.3", "Window f"]
+
+
 def test_sizes_and_teachers_that_differ():
     """Width, and how the teachers were trained, but for their seeds and what they have in common."""
     moved = (("id", {**ID, "seed": 5}), ("ood", {**OOD, "moved_span_loss": True}))

@@ -218,6 +218,11 @@ def test_views_are_missed_before_anything_is_trained(plan):
             {"epochs": 5},  # 5 and 10 percent are rounded up
             "rows 5% warm-up and 10% warm-up of .* with 1 of 5 epochs of warm-up; give more --epochs",
         ),
+        (
+            "warmup",
+            {"rectify": "none", "reweight": False},  # eq. 5 in every epoch
+            "rows 0% warm-up and 5% warm-up of .* with rectify none, reweight no; leave that",
+        ),
     ],
 )
 def test_rows_that_are_the_same(plan, table, base, text):

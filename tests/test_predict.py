@@ -47,11 +47,13 @@ def test_more_answers_come_best_first(model, clip_file):
     assert len({(answer["start_s"], answer["end_s"]) for answer in found}) == 5
 
 
-def test_words_that_training_never_saw_are_understood(model, clip_file):
-    """An unknown word and an odd character are no error."""
-    query = "the péople who run!"
+def test_words_that_training_never_saw_are_understood(model, clip_file, caplog):
+    """An unknown word and an odd character are no error; those without a vector are told."""
+    query = "péople who run"
 
     assert predict(model, features=clip_file, duration_s=8.0, query=query, device="cpu")
+    (told,) = caplog.messages
+    assert told == "known by their letters alone, without a vector: péople, who"
 
 
 def test_a_question_longer_than_any_of_training(model, clip_file, caplog):

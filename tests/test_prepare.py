@@ -185,6 +185,38 @@ def test_splits_that_are_not_whole_are_told(inputs, tmp_path, caplog):
     assert told.startswith(f"2 of 3 pairs of train have no features in {data.folder} and are left")
 
 
+def test_what_is_odd_is_told(inputs, tmp_path, caplog):
+    """Times in milliseconds, a video of two splits with two durations."""
+    train = {
+        video: {
+            "video_duration": found["video_duration"],
+            "timestamps": [[1000 * s + 100 for s in window] for window in found["timestamps"]],
+            "sentences": found["sentences"],
+        }
+        for video, found in TRAIN.items()
+    }
+    (inputs["annotations"] / "charades_train.json").write_text(json.dumps(train))
+    again = {"v1": {**TRAIN["v1"], "video_duration": 20.0}}
+    (inputs["annotations"] / "charades_test_ood.json").write_text(json.dumps(again))
+    prepare(tmp_path / "data", **inputs)
+    told = " | ".join(caplog.messages)
+
+    assert "train: 3 moments hold no part of their video and count as its first clip" in told
+    assert "as that of v1#0, 100 to 5100 s of 10 s; are the times in seconds?" in told
+    assert "1 videos have several durations, as v1: 10 s, 20 s" in told
+    assert "1 videos are in several splits, as v1: train, test_ood" in told
+    assert "words have no vector in words.txt, as" not in told
+
+
+def test_words_of_another_language(inputs, tmp_path, caplog):
+    """Most words without a vector: how many, and the first of them."""
+    other = {"v1": {**TRAIN["v1"], "sentences": ["человек бежит", "собака спит"]}}
+    (inputs["annotations"] / "charades_train.json").write_text(json.dumps(other))
+    prepare(tmp_path / "data", **inputs)
+
+    assert "5 of 5 words have no vector in words.txt, as zebra, бежит, собака;" in caplog.text
+
+
 def test_all_videos_missing(inputs, tmp_path):
     """Features of another data set leave nothing to prepare."""
     for video in ("v1", "v2", "v3"):

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from pipeline.results import Results, about_student, about_teachers, data_content
-from pipeline.subjects import find_runs, find_subjects
+from pipeline.subjects import LOGITS, find_runs, find_subjects
 from stores.errors import RefkdError
 from stores.models import read_facts
 from student.recipe import RECIPES, Recipe
@@ -142,6 +142,22 @@ def test_students_that_read_otherwise_stand_apart(runs_folder, settings, data, t
         ("dtype float16", "views 8"): 1,
         ("dtype float32", "views 2"): 1,
     }
+
+
+def test_the_plain_recipe_comes_before_its_variants(runs_folder, settings, data, tmp_path):
+    """Of students of one row the first is the one that changes least, whichever was found first."""
+    for place, more in (("a", {"gt_ce_weight": 2.0, "tau": 0.3}), ("b", {}), ("c", {"tau": 0.3})):
+        recipe = Recipe(rectify="window", epochs=20, **more)
+        about = about_student(recipe, settings, data, backbone_version=1, logits=LOGITS)
+        Results(tmp_path / place).keep(a_result(about, place))
+    paths = [runs_folder, *(tmp_path / place for place in "abc")]
+    names = [one.name for one in find_subjects(paths, {}, data) if "Window" in one.name]
+
+    assert [("tau" in name, "gt-ce" in name) for name in names] == [
+        (False, False),
+        (True, False),
+        (True, True),
+    ]
 
 
 def test_students_of_other_pairs_all_count(runs_folder, settings, data, tmp_path):
