@@ -1,6 +1,7 @@
 """Options that commands share, and the options that the fields of a Recipe become."""
 
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
@@ -10,9 +11,11 @@ import click
 from click.core import ParameterSource
 
 from cli.places import PATH
+from pipeline.listing import said
 from stores.errors import RefkdError
 from student.recipe import RECIPES, Recipe
 
+log = logging.getLogger("refkd")
 Command = Callable[..., None]
 Decorator = Callable[[Command], Command]
 
@@ -112,7 +115,7 @@ def recipe_options(*names: str) -> Decorator:
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_recipe(**values: Any) -> None:
-            changes = {} if names else RECIPES[values.pop("recipe_name")]
+            changes = {} if names else _named_recipe(values.pop("recipe_name"))
             given, chosen = given_knobs(), {}
             for knob in knobs:
                 value = values.pop(knob.name)
@@ -132,6 +135,14 @@ def given_knobs() -> list[str]:
     context = click.get_current_context()
     known = [knob.name for knob in fields(Recipe) if knob.name in context.params]
     return [n for n in known if context.get_parameter_source(n) is not ParameterSource.DEFAULT]
+
+
+def _named_recipe(name: str) -> dict[str, Any]:
+    """Return what a named recipe changes of the paper's, and tell the user."""
+    if changes := RECIPES[name]:
+        told = (f"{knob.replace('_', '-')} {said(value)}" for knob, value in changes.items())
+        log.info("recipe %s: %s", name, ", ".join(told))
+    return changes
 
 
 def _recipe_option() -> Decorator:

@@ -68,7 +68,8 @@ def distill(
     "rows",
     multiple=True,
     metavar="NAME",
-    help="A row of the table to train. Repeatable.  [default: all]",
+    help="A row of the table to train, by its printed name; a wrong one lists all. Repeatable.  "
+    "[default: all]",
 )
 @click.option(
     "--seeds",

@@ -116,6 +116,16 @@ def test_teach_has_the_knobs_of_a_teacher_only():
     assert {"warmup", "rectify", "teachers"} & options == set()
 
 
+def test_a_named_recipe_is_told(caplog):
+    """What it changes of the paper's, which itself goes without saying."""
+    caplog.set_level("INFO")
+    recipe_of()
+    assert caplog.messages == []
+
+    recipe_of("--recipe=views")
+    assert caplog.messages == ["recipe views: augment views, augment-prob 0.7, select val+moved"]
+
+
 def test_values_reach_the_recipe():
     """Numbers, switches, choices and comma lists arrive as the field's own type."""
     recipe = recipe_of(
