@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,11 @@ from student.inputs import Inputs, length_mask
 from student.recipe import Recipe
 
 collect_ignore = ["bench"]  # not tests: test_bench.py runs them, with what they need
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as a shell leaves it for what it runs behind
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what tests start would inherit it
 
 ACTIONS = ("jump", "run", "swim", "climb")
 CHANNELS, CLIPS, STEP_S = 6, 16, 0.5
