@@ -10,6 +10,9 @@ it; distractor moments, wrong moments and drifting noise in the same directions 
     z_t = sqrt(.11) channel + sqrt(.43) scene(video) + sqrt(rest) drift'_t + h_t     about N(0, 1)
     row_t = the quantile of Gamma(.842, scale .195) at Phi(z_t)
 
+Matrices are multiplied as float64 and rows are rounded to float16, so that neither the number of
+threads nor the kind of processor shows in them: no sum comes out in another order by that much.
+
 Shapes: n rows of a video, one each 0.5 s; D channels; Q queries; K query directions; W word vector.
 """
 
@@ -22,14 +25,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaincinv, ndtr
 
-from stores.lexicon import word_types
+from stores.directions import query_directions, unit
 from stores.pairs import Pair
 from stores.seeds import generator
-from stores.words import tokenize
 
 Array = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
 
-VERSION = 1  # raised when the same arguments would give other rows
+VERSION = 2  # raised when the same arguments would give other rows
 STEP_S = 0.5  # a row each
 GAMMA_SHAPE, GAMMA_SCALE = 0.842, 0.195  # marginal distribution of a channel
 CHANNEL, SCENE = 0.11, 0.43  # shares of the variance; the rest changes within a video
@@ -37,16 +40,7 @@ LEAK = 0.6  # of the mean query into the scene
 EDGE_S = 0.5  # scale of a moment's logistic edges
 SPREAD = 0.3  # deviation of the log of a moment's amplitude
 DISTRACTORS = 1.5  # a video, on average
-DIRECTIONS = 64  # of the query subspace, at most
 LEAST_REST = 0.05  # of the variance, for videos crowded with moments
-# fmt: off
-STOP_WORDS = frozenset((
-    "a", "an", "the", "of", "in", "on", "at", "to", "from", "into", "onto", "with", "by", "for",
-    "and", "or", "then", "while", "as", "is", "are", "was", "be", "it", "its", "he", "she",
-    "they", "him", "her", "his", "their", "them", "this", "that", "there", "some", "one", "up",
-    "down", "out", "off", "over",
-))
-# fmt: on
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ class Simulator:
         )
         rng = generator(seed, "simulator")
         shape = (self.queries_QK.shape[1], channels)
-        self.projection_KD = rng.standard_normal(shape, np.float32)
+        self.projection_KD = rng.standard_normal(shape, np.float32).astype(np.float64)
         self.channel_D = rng.standard_normal(channels, np.float32)
 
     def facts(self) -> dict[str, Any]:
@@ -114,33 +108,33 @@ class Simulator:
         return max(1, round(self.videos[video][0] / STEP_S)), self.channels
 
     def read(self, video: str) -> Array:
-        """Return the rows of a video, shape (n, D)."""
+        """Return the rows of a video, shape (n, D), whose values float16 holds."""
         duration_s, events = self.videos[video]
         n, _ = self.shape(video)
         rng = generator(self.seed, "video", video)
         shown_nK, energy = self._moments(rng, n, duration_s, events)
         drift_nK = drift(rng, n, len(self.spread_K), tau_s=self.setting.tau_s) * self.spread_K
         asked = sorted({query for event in events for query in event.queries})
-        scene_D = LEAK * _unit(self.queries_QK[asked].sum(axis=0)) @ self.projection_KD
+        scene_D = LEAK * unit(self.queries_QK[asked].sum(axis=0)) @ self.projection_KD
         scene_D += math.sqrt(1 - LEAK**2) * rng.standard_normal(self.channels, np.float32)
         rest = max(1 - CHANNEL - SCENE - self.setting.sem**2 - energy, LEAST_REST)
-        z_nD = math.sqrt(rest) * drift(rng, n, self.channels, tau_s=self.setting.tau_s)
+        z_nD = (shown_nK + self.setting.sem * drift_nK) @ self.projection_KD
+        z_nD += math.sqrt(rest) * drift(rng, n, self.channels, tau_s=self.setting.tau_s)
         z_nD += math.sqrt(CHANNEL) * self.channel_D + math.sqrt(SCENE) * scene_D
-        z_nD += (shown_nK + self.setting.sem * drift_nK) @ self.projection_KD
-        return gamma_rows(z_nD)
+        return gamma_rows(z_nD.astype(np.float32)).astype(np.float16).astype(np.float32)
 
     def _moments(
         self, rng: np.random.Generator, n: int, duration_s: float, events: Sequence[Event]
-    ) -> tuple[Array, float]:
+    ) -> tuple[Double, float]:
         """Return what the video's moments and distractors show, (n, K), and its mean square."""
         alpha, jitter_s = self.setting.alpha, self.setting.jitter_s
-        shown_nK = np.zeros((n, self.queries_QK.shape[1]), np.float32)
-        times_n = (np.arange(n, dtype=np.float32) + 0.5) * STEP_S
+        shown_nK = np.zeros((n, self.queries_QK.shape[1]))
+        times_n = (np.arange(n, dtype=np.float64) + 0.5) * STEP_S
         for event in events:
             start_s, end_s = rng.normal((event.start_s, event.end_s), jitter_s)
             other_K = self._any_query(rng)
-            query_K = _unit(self.queries_QK[list(event.queries)].sum(axis=0))
-            mixed_K = _unit(alpha * query_K + math.sqrt(1 - alpha**2) * other_K)
+            query_K = unit(self.queries_QK[list(event.queries)].sum(axis=0))
+            mixed_K = unit(alpha * query_K + math.sqrt(1 - alpha**2) * other_K)
             vector_K = other_K if rng.random() < self.setting.miss else mixed_K
             shown_nK += _presence(rng, times_n, start_s, end_s)[:, None] * vector_K
         for _ in range(rng.poisson(DISTRACTORS)):
@@ -151,41 +145,9 @@ class Simulator:
         shown_nK *= self.setting.gain
         return shown_nK, float((shown_nK**2).sum(axis=1).mean())
 
-    def _any_query(self, rng: np.random.Generator) -> Array:
-        query_K: Array = self.queries_QK[rng.integers(len(self.queries_QK))]
+    def _any_query(self, rng: np.random.Generator) -> Double:
+        query_K: Double = self.queries_QK[rng.integers(len(self.queries_QK))]
         return query_K
-
-
-def query_directions(
-    queries: Sequence[str], vectors: Mapping[str, npt.NDArray[np.float32]], *, seed: int
-) -> Array:
-    """Return each query as a unit vector in the principal directions of all queries, (Q, K).
-
-    A query is the sum of its content words' centred unit vectors, weighted by how rare they are.
-    One without a known content word gets a direction of its own.
-    """
-    known = {
-        word: vectors[word].astype(np.float64) for word in word_types(queries) if word in vectors
-    }
-    width = len(next(iter(vectors.values()))) if vectors else DIRECTIONS
-    mean_W = np.mean(list(known.values()), axis=0) if known else np.zeros(width)
-    content = [[word for word in tokenize(query) if word in known] for query in queries]
-    content = [[word for word in words if word not in STOP_WORDS] or words for words in content]
-    counts: dict[str, int] = {}
-    for words in content:
-        for word in set(words):
-            counts[word] = counts.get(word, 0) + 1
-    sums_QW = np.zeros((len(queries), width))
-    for row_W, query, words in zip(sums_QW, queries, content, strict=True):
-        for word in words:
-            rarity = math.log((1 + len(queries)) / counts[word])
-            row_W += rarity * _unit(known[word] - mean_W)
-        if not row_W.any():
-            row_W += generator(seed, "query", query).standard_normal(width)
-    sums_QW /= np.linalg.norm(sums_QW, axis=1, keepdims=True)
-    squares_W, directions_WW = np.linalg.eigh(sums_QW.T @ sums_QW)
-    kept = np.flatnonzero(squares_W > 1e-9 * squares_W[-1])[-DIRECTIONS:]
-    return _unit(sums_QW @ directions_WW[:, kept]).astype(np.float32)
 
 
 def drift(rng: np.random.Generator, n: int, width: int, *, tau_s: float) -> Array:
@@ -214,12 +176,12 @@ _QUANTILES = (
 ).astype(np.float32)
 
 
-def _presence(rng: np.random.Generator, times_n: Array, start_s: float, end_s: float) -> Array:
+def _presence(rng: np.random.Generator, times_n: Double, start_s: float, end_s: float) -> Double:
     """Return how much of a moment each row shows: a lognormal amplitude, with logistic edges."""
     amplitude = rng.lognormal(0.0, SPREAD)
     rise = 1 / (1 + np.exp(-np.clip((times_n - start_s) / EDGE_S, -40, 40)))
     fall = 1 / (1 + np.exp(-np.clip((end_s - times_n) / EDGE_S, -40, 40)))
-    presence: Array = (amplitude * rise * fall).astype(np.float32)
+    presence: Double = amplitude * rise * fall
     return presence
 
 
@@ -246,10 +208,3 @@ def _events_of_videos(
 def _share(event: Event, duration_s: float) -> float:
     """Return the part of its video that an event takes."""
     return min(max(event.end_s - event.start_s, 0.0) / duration_s, 1.0)
-
-
-def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return vectors of length 1; a zero vector stays zero."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: npt.NDArray[Any] = vectors / np.where(norms > 0, norms, 1.0)
-    return unit
