@@ -6,7 +6,7 @@ from typing import Any
 from cli.options import given_knobs
 from pipeline.ablations import Student, Table
 from stores.errors import RefkdError
-from student.recipe import AUGMENTATIONS, GRANULARITIES, Recipe
+from student.recipe import AUGMENTATIONS, GRANULARITIES, Recipe, beyond_eq_5
 
 NEEDS = {  # what a knob needs to matter: another one, at one of these values
     "augment_prob": ("augment", [value for value in AUGMENTATIONS if value != "none"]),
@@ -45,7 +45,7 @@ def refuse_idle(recipe: Recipe, rows: Sequence[Mapping[str, Any]] = ({},)) -> No
             raise RefkdError(
                 f"{option} is for several teachers, got --teachers {recipe.teachers[0]}"
             )
-        if name in BEYOND_EQ_5 and not any(map(_beyond_eq_5, own)):
+        if name in BEYOND_EQ_5 and not any(map(beyond_eq_5, own)):
             raise RefkdError(
                 f"{option} is for targets by eq. 12, got --rectify none --no-reweight, which is eq. 5 "
                 "in every epoch"
@@ -59,10 +59,6 @@ def refuse_idle_of_table(recipe: Recipe, table: Table, rows: Sequence[str]) -> N
     ]
     # the base's teachers say which caches a row may learn from, even where it has some of its own
     refuse_idle(recipe, [{k: v for k, v in r.changes.items() if k != "teachers"} for r in students])
-
-
-def _beyond_eq_5(one: Mapping[str, Any]) -> bool:
-    return bool(one["rectify"] != "none" or one["reweight"])
 
 
 def _spoken(option: str, value: object) -> str:

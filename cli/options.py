@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from cli.places import PATH
-from pipeline.listing import said
+from pipeline.listing import settings_said
 from stores.errors import RefkdError
 from student.recipe import RECIPES, Recipe
 
@@ -140,8 +140,7 @@ def given_knobs() -> list[str]:
 def _named_recipe(name: str) -> dict[str, Any]:
     """Return what a named recipe changes of the paper's, and tell the user."""
     if changes := RECIPES[name]:
-        told = (f"{knob.replace('_', '-')} {said(value)}" for knob, value in changes.items())
-        log.info("recipe %s: %s", name, ", ".join(told))
+        log.info("recipe %s: %s", name, ", ".join(settings_said(changes)))
     return changes
 
 

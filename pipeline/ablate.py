@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.ablations import TABLES, Student, Table
+from pipeline.ablations import TABLES, Student, Table, show_views
 from pipeline.crew import Told, work_off
 from pipeline.judging import Judge, judged_splits, pair_sources
 from pipeline.planning import PlannedRow, Planner, Trial
@@ -57,7 +57,7 @@ def ablate(
     folders = teachers or {}
     sources = open_sources(caches, dataset, folders)
     twins = any(isinstance(row, Student) and row.taught_by == "twins" for row in chosen.rows)
-    views = any(augment == "views" for augment in _augmentations(chosen, recipe))
+    views = show_views(chosen.rows, recipe)
     groups = make_groups(sources, recipe.teachers, twins=twins, views=views)
     planner = Planner(dataset, recipe, given=given, seeds=seeds, sources=sources, folders=folders)
     judged = judged_splits(dataset)
@@ -97,12 +97,6 @@ def _changed(recipe: Recipe) -> dict[str, Any]:
     default = recipe_json(Recipe())
     found = recipe_json(recipe).items()
     return {name: v for name, v in found if name != "seed" and v != default[name]}
-
-
-def _augmentations(table: Table, recipe: Recipe) -> list[str]:
-    """Return the augmentation of each student of a table."""
-    students = [row for row in table.rows if isinstance(row, Student)]
-    return [row.changes.get("augment", recipe.augment) for row in students]
 
 
 def _with_rows(name: str, rows: Sequence[str]) -> Table:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from pipeline.listing import said
+from pipeline.listing import settings_said
 from pipeline.table import aligned, named_floors
 
 Row = Mapping[str, Any]
@@ -23,8 +23,7 @@ def ablation_table(result: Mapping[str, Any]) -> str:
     runs = "one run a row" if counts == [1] else f"mean ± standard deviation of {number} runs a row"
     title = f"table {result['table']}: {result['title']}\nscores in percent{simulated}, {runs}"
     if result["recipe"]:
-        changes = (f"{name.replace('_', '-')} {said(v)}" for name, v in result["recipe"].items())
-        title += f"\nevery row starts from {', '.join(changes)}"
+        title += f"\nevery row starts from {', '.join(settings_said(result['recipe']))}"
     blocks = [_scores_block(title, result)]
     if any(row["difference"] for row in rows):
         head = [["", *splits]]

@@ -5,7 +5,7 @@ it lacks, `light` are students of other sizes than their teachers, `recipes` the
 table is an entry in TABLES.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -76,6 +76,12 @@ class Table:
     measures: tuple[str, ...] = STRICT
     full: str = FULL
     own_backbones: bool = False  # the student's backbone is its teachers', whatever the recipe's
+
+
+def show_views(rows: Iterable[Row], base: Recipe) -> bool:
+    """Return whether a student of these rows, which change this recipe, is shown moved views."""
+    students = [row for row in rows if isinstance(row, Student)]
+    return any(row.changes.get("augment", base.augment) == "views" for row in students)
 
 
 def _warmup(percent: int) -> Student:

@@ -49,5 +49,14 @@ def said(value: Any) -> str:
     return str(value)
 
 
+def settings_said(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings in words, by the names of their options.
+
+    >>> settings_said({"gt_ce_weight": 2.0, "reweight": False})
+    ['gt-ce-weight 2', 'reweight no']
+    """
+    return [f"{name.replace('_', '-')} {said(value)}" for name, value in settings.items()]
+
+
 def _nested(value: Any) -> str:
     return f"({said(value)})" if isinstance(value, Mapping) and value else said(value)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.ablations import TABLES, Student
-from pipeline.listing import said
+from pipeline.listing import said, settings_said
 from pipeline.sources import but_seed
 from student.recipe import TEACHER_KNOBS, Recipe, recipe_json
 
@@ -26,16 +26,6 @@ class Taught:
     teachers: Mapping[str, Mapping[str, Any]]
     cache: str = ""
     read: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def changes(self) -> Changes:
-        """What the recipe changes of the paper's method, whatever the size and the teachers."""
-        default, other = recipe_json(Recipe()), {*TEACHER_KNOBS, "teachers"}
-        return {
-            name: value
-            for name, value in self.recipe.items()
-            if name not in other and value != default[name]
-        }
 
     @property
     def besides(self) -> Changes:
@@ -69,7 +59,7 @@ def name_students(students: Sequence[Taught]) -> list[str]:
     besides = [student.besides for student in students]
     shared = [one for one in besides[0].items() if all(one in own.items() for own in besides)]
     words = [
-        ", ".join([row.name, *(_spoken(*one) for one in own.items() if one not in shared)])
+        ", ".join([row.name, *settings_said(dict(one for one in own.items() if one not in shared))])
         for own, row in zip(besides, rows, strict=True)
     ]
     teachers = teacher_details([student.teachers for student in students])
@@ -118,13 +108,9 @@ def distinguish(names: Sequence[str], details: Sequence[Mapping[str, Any]]) -> l
         for name, value in own.items():
             values.setdefault(name, set()).add(said(value))
     return [
-        ", ".join([name, *(_spoken(*one) for one in own.items() if len(values[one[0]]) > 1)])
+        ", ".join([name, *settings_said({k: v for k, v in own.items() if len(values[k]) > 1})])
         for name, own in zip(names, details, strict=True)
     ]
-
-
-def _spoken(setting: str, value: Any) -> str:
-    return f"{setting.replace('_', '-')} {said(value)}"
 
 
 @dataclass(frozen=True)

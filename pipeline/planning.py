@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ablations import Average, Row, Student, Table, Teacher
-from pipeline.listing import said
+from pipeline.listing import settings_said
 from pipeline.results import (
     About,
     Settings,
@@ -241,19 +241,14 @@ def _in_common(first: Row, second: Row, recipe: Recipe | None) -> str:
     one, other = (dict(row.changes) if isinstance(row, Student) else {} for row in (first, second))
     both = {**one, **other}
     differ = [name for name in both if one.get(name) != other.get(name)]
-    if recipe is not None and differ == ["warmup"] and recipe.beyond_eq_5:
-        found = f"with {recipe.num_warm} of {recipe.epochs} epochs of warm-up; give more --epochs"
-    else:
-        unlike = (
-            ["rectify", "reweight"] if differ == ["warmup"] else differ
-        )  # nothing to warm up for
-        alike = ", ".join(
-            f"{name} {said(both[name] if name in both else getattr(recipe, name))}"
-            for name in unlike
-        )
-        found = f"with {alike}" if alike else "for these teachers"
-        found += "; leave that to --recipe paper"
-    return found
+    if recipe is None or not differ:
+        return "for these teachers; leave that to --recipe paper"
+    if differ == ["warmup"] and recipe.beyond_eq_5:
+        return f"with {recipe.num_warm} of {recipe.epochs} epochs of warm-up; give more --epochs"
+    if differ == ["warmup"]:  # nothing to warm up for
+        differ = ["rectify", "reweight"]
+    alike = settings_said({name: getattr(recipe, name) for name in differ})
+    return f"with {', '.join(alike)}; leave that to --recipe paper"
 
 
 def _check_views(source: Source, name: str) -> None:

@@ -117,8 +117,8 @@ def make_groups(
             alike.setdefault(canonical_json([trained, read]), []).append(source)
     if not alike:
         raise RefkdError(f"no cache given holds the teachers {', '.join(names)}; add one that does")
-    flat = [_flat(sources[0], names) for sources in alike.values()]
-    named = dict.fromkeys(name for own in flat for name in own if views or name != "views")
+    flat = [_flat(sources[0], names, views=views) for sources in alike.values()]
+    named = dict.fromkeys(name for own in flat for name in own)
     differ = [name for name in named if any(own.get(name) != flat[0].get(name) for own in flat)]
     return [
         Group(", ".join(f"{name} {said(own.get(name, False))}" for name in differ), group)
@@ -126,10 +126,11 @@ def make_groups(
     ]
 
 
-def _flat(source: Source, names: Sequence[str]) -> dict[str, Any]:
+def _flat(source: Source, names: Sequence[str], *, views: bool) -> dict[str, Any]:
     """Return settings of teachers by name; those that all teachers share stand once."""
     trained = [but_seed(source.trained[name]) for name in names]
-    found: dict[str, Any] = {**source.logits, "views": source.cache.num_views}
+    found: dict[str, Any] = {**source.logits}
+    found |= {"views": source.cache.num_views} if views else {}
     for setting in dict.fromkeys(setting for own in trained for setting in own):
         values = [own.get(setting) for own in trained]
         if setting == "backbone_version":

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -141,13 +142,18 @@ class Recipe:
     @property
     def beyond_eq_5(self) -> bool:
         """Whether targets are other than eq. 5's once the warm-up is over."""
-        return self.rectify != "none" or self.reweight
+        return beyond_eq_5(vars(self))
 
     @property
     def needs_side_branches(self) -> bool:
         """Whether a target of this recipe reads the side branches (eq. 9 or eq. 10)."""
         rectified = RECTIFICATIONS[self.rectify]
         return bool(self.teachers) and (rectified or (self.reweight and len(self.teachers) > 1))
+
+
+def beyond_eq_5(knobs: Mapping[str, Any]) -> bool:
+    """Return whether these fields of a recipe make targets other than eq. 5's after the warm-up."""
+    return bool(knobs["rectify"] != "none" or knobs["reweight"])
 
 
 _GT: dict[str, Any] = {"gt_ce_weight": 1.0, "augment_prob": 0.7, "select": "val+moved"}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.ablations import TABLES, Row, Student
+from pipeline.ablations import TABLES, Row, Student, show_views
 from student.recipe import RECIPES, TEACHER_KNOBS, Recipe, recipe_json
 
 Settings = dict[str, Any]
@@ -144,12 +144,7 @@ class Plan:
 
     def needs_views(self, experiment: Experiment, part: Part) -> bool:
         """Return whether a row of a table shows views to its students."""
-        base = self.base(experiment)
-        return any(
-            row.changes.get("augment", base.augment) == "views"
-            for row in part.chosen
-            if isinstance(row, Student)
-        )
+        return show_views(part.chosen, self.base(experiment))
 
     def needs_twins(self, part: Part) -> bool:
         """Return whether a row of a table learns from two ID teachers."""
