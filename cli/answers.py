@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from cli.options import device_option, group_by_option, json_option, named, threads_option
+from cli.options import (
+    device_option,
+    durations_option,
+    group_by_option,
+    json_option,
+    named,
+    threads_option,
+)
 from cli.places import FILE, PATH, WORK
 from cli.printing import show
 
@@ -47,7 +54,14 @@ def evaluate(
 @click.command()
 @click.argument("model", type=PATH)
 @click.option(
-    "--features", type=PATH, required=True, metavar="FILE.npy", help="One video, [rows, channels]."
+    "--features",
+    type=PATH,
+    required=True,
+    metavar="FILE|DIR",
+    help="One video, a .npy file [rows, channels]; or, with --video, what prepare takes.",
+)
+@click.option(
+    "--video", default="", metavar="ID", help="Which video of a folder or an HDF5 file it is."
 )
 @click.option(
     "--duration", type=float, required=True, metavar="SECONDS", help="Length of the video."
@@ -72,6 +86,7 @@ def predict(
     model: Path,
     *,
     features: Path,
+    video: str,
     duration: float,
     query: str,
     words: Path | None,
@@ -86,6 +101,7 @@ def predict(
     windows = stage(
         model,
         features=features,
+        video=video,
         duration_s=duration,
         query=query,
         words=words,
@@ -108,18 +124,27 @@ def predict(
 @click.option(
     "--train", type=PATH, metavar="FILE", help="Training annotations, for the fitted floors."
 )
+@durations_option
 @json_option
 def score(
-    predictions: Path, annotations: Path, *, convention: str, train: Path | None, as_json: bool
+    predictions: Path,
+    annotations: Path,
+    *,
+    convention: str,
+    train: Path | None,
+    durations: Path | None,
+    as_json: bool,
 ) -> None:
     """Score a file of predictions, beside the floors.
 
-    PREDICTIONS is moment-detr style jsonl; ANNOTATIONS jsonl or Charades-CD style JSON.
+    PREDICTIONS is moment-detr style jsonl; ANNOTATIONS is a file as `refkd prepare` reads them.
     """
     from pipeline.score import score as stage
     from pipeline.table import score_table
 
-    result = stage(predictions, annotations, convention=convention, train=train)
+    result = stage(
+        predictions, annotations, convention=convention, train=train, durations=durations
+    )
     show(result, score_table(result), as_json=as_json)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cli.options import json_option, named
+from cli.options import durations_option, json_option, named
 from cli.places import CACHE, NEW, PATH
 from cli.printing import show
 from stores.errors import RefkdError
@@ -31,12 +31,7 @@ from stores.errors import RefkdError
 @click.option(
     "--words", type=PATH, metavar="FILE", help="Word vectors as GloVe text.  [default: 6B 50-d]"
 )
-@click.option(
-    "--durations",
-    type=PATH,
-    metavar="FILE",
-    help="Seconds of each video, for annotations without them.",
-)
+@durations_option
 @click.option(
     "--grid",
     type=click.Choice(["fixed", "cap"]),
@@ -102,6 +97,7 @@ def prepare(
     type=click.IntRange(min=2),
     help="Clips of a video.  [default: 128, or 32 for the built-in data set]",
 )
+@durations_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed.")
 @json_option
 def simulate(
@@ -110,6 +106,7 @@ def simulate(
     annotations: Path | None,
     words: Path | None,
     clips: int | None,
+    durations: Path | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -120,14 +117,17 @@ def simulate(
     """
     from pipeline.simulate import simulate as stage
 
-    folder = stage(out, annotations=annotations, words=words, clips=clips, seed=seed)
+    folder = stage(
+        out, annotations=annotations, words=words, clips=clips, durations=durations, seed=seed
+    )
     show({"data": str(folder)}, str(folder), as_json=as_json)
 
 
 @click.command()
 @click.argument("path", type=CACHE)
+@durations_option
 @json_option
-def inspect(path: Path, *, as_json: bool) -> None:
+def inspect(path: Path, *, durations: Path | None, as_json: bool) -> None:
     """Say what a file or folder holds, and its defects.
 
     PATH is a data set, annotations, a cache, weights, a teacher, a run or results of `refkd ablate`.
@@ -135,7 +135,7 @@ def inspect(path: Path, *, as_json: bool) -> None:
     from pipeline.inspect import inspect as stage
     from pipeline.listing import listing
 
-    facts: dict[str, Any] = stage(path)
+    facts: dict[str, Any] = stage(path, durations=durations)
     show(facts, listing(facts), as_json=as_json)
 
 

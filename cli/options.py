@@ -78,6 +78,12 @@ def _paths_per_name(
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object as the last line of stdout."
 )
+durations_option: Decorator = click.option(
+    "--durations",
+    type=PATH,
+    metavar="FILE",
+    help="Seconds of each video, for annotations without them.",
+)
 device_option: Decorator = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

@@ -32,6 +32,7 @@ from stores.weights import open_weights
 
 log = logging.getLogger("refkd")
 LAYERS = ("stores", "student", "pipeline", "cli")
+ANNOTATIONS = "annotations"
 REPAIR = "write it again with the command that made it"
 EXPECTED = (
     "expected a prepared data set, annotations (.json, .jsonl or .txt), a cache, its weights, "
@@ -39,12 +40,19 @@ EXPECTED = (
 )
 
 
-def inspect(path: Path) -> dict[str, Any]:
-    """Return the facts of what lies at a path, `kind` first.
+def inspect(path: Path, *, durations: Path | None = None) -> dict[str, Any]:
+    """Return the facts of what lies at a path, `kind` first; `durations` serves Charades-STA text.
 
     Raises RefkdError if nothing of ours lies there, or a file of it is missing or damaged.
     """
     warn_of_other_owners()
+    found = _found(path, durations)
+    if durations is not None and found["kind"] != ANNOTATIONS:
+        log.warning("--durations %s is not used: %s holds no annotations", durations, path)
+    return found
+
+
+def _found(path: Path, durations: Path | None) -> dict[str, Any]:
     if not path.exists():
         raise RefkdError(f"no file or folder at {path}; {EXPECTED}")
     if (path / MANIFEST).is_file():
@@ -55,7 +63,7 @@ def inspect(path: Path) -> dict[str, Any]:
     if results:
         return _result_facts(results)
     if path.is_file() or any(file.suffix in SUFFIXES for file in path.glob("[!.]*")):
-        return _annotations(path)
+        return _annotations(path, durations)
     inside = sorted(child.parent.name for child in path.glob(f"[!.]*/{MANIFEST}"))
     if inside:
         raise RefkdError(f"{path} is a folder of folders; inspect one of {', '.join(inside[:5])}")
@@ -93,10 +101,10 @@ def _result_facts(files: Sequence[Path]) -> dict[str, Any]:
     return {"kind": "results of refkd ablate", "models": dict(kinds)}
 
 
-def _annotations(path: Path) -> dict[str, Any]:
-    splits = read_annotations(path)
+def _annotations(path: Path, durations: Path | None) -> dict[str, Any]:
+    splits = read_annotations(path, durations=durations)
     return {
-        "kind": "annotations",
+        "kind": ANNOTATIONS,
         "splits": {split: _counts(pairs) for split, pairs in splits.items()},
     }
 

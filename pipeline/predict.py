@@ -28,6 +28,7 @@ def predict(
     model: Path,
     *,
     features: Path,
+    video: str = "",
     duration_s: float,
     query: str,
     words: Path | None = None,
@@ -36,6 +37,7 @@ def predict(
 ) -> list[dict[str, float]]:
     """Return the `top` best spans as {"start_s", "end_s", "score"}, scores being probabilities.
 
+    `features` is a .npy file, or a folder or an HDF5 file of many videos that has this `video`.
     `words` is the word-vector file of training; without it the recorded one is used. Raises
     RefkdError if a file cannot be read or is not the one of training, or the query is empty.
     """
@@ -48,8 +50,8 @@ def predict(
     device = resolve_device(device)
     asked = load_model(model, device=device)
     facts = asked.facts
-    rows_nD = read_features(features, channels=facts["num_channels"])
-    rows_nD = half_precision(features.stem, rows_nD)  # as in a data set
+    rows_nD = read_features(features, video=video, channels=facts["num_channels"])
+    rows_nD = half_precision(video or features.stem, rows_nD)  # as in a data set
     grid_mD = resample(rows_nD, facts["num_clips"], grid=facts["grid"])
     word_file = _training_words(facts, words or read_words_path(model))
     inputs = _inputs(facts, grid_mD, query, word_file).to(device)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stores.annotations import Pair, read_pairs
+from stores.annotations import Pair, read_pairs, warn_of_idle_durations
 from stores.predictions import Prediction, read_origin, read_predictions
 from student.floors import floors
 from student.metrics import scores
@@ -17,24 +17,30 @@ NO_ANSWER = (0.0, 0.0)  # of length zero, so it overlaps nothing
 
 
 def score(
-    predictions: Path, annotations: Path, *, convention: str = "hull", train: Path | None = None
+    predictions: Path,
+    annotations: Path,
+    *,
+    convention: str = "hull",
+    train: Path | None = None,
+    durations: Path | None = None,
 ) -> dict[str, Any]:
     """Return the measures in percent, what was odd about the predictions, and the floors.
 
     Each pair's best-scored window answers it, as written; a pair without one is a miss.
     `missing`, `reversed` and `zero_length` count pairs, `unknown` counts predictions that belong
-    to no pair. The fitted floors need `train`, an annotation file. `origin` holds the seals of the
-    model, its cache and its data, if `refkd evaluate` wrote the predictions; raises RefkdError if
-    they were changed since.
+    to no pair. The fitted floors need `train`, an annotation file; Charades-STA text needs
+    `durations`. `origin` holds the seals of the model, its cache and its data, if `refkd evaluate`
+    wrote the predictions; raises RefkdError if they were changed since.
     """
     origin = read_origin(predictions)
     predicted = read_predictions(predictions)
-    pairs = read_pairs(annotations, "test")
+    warn_of_idle_durations(durations, [annotations, *([train] if train else [])])
+    pairs = read_pairs(annotations, "test", durations=durations)
     if not any(pair.id in predicted for pair in pairs):
         # in a train split a query has a pair for each of its windows, and so have its predictions
-        each = read_pairs(annotations, "train")
+        each = read_pairs(annotations, "train", durations=durations)
         pairs = each if any(pair.id in predicted for pair in each) else pairs
-    train_pairs = read_pairs(train, "train") if train else None
+    train_pairs = read_pairs(train, "train", durations=durations) if train else None
     answers = [_answer(predicted.get(pair.id)) for pair in pairs]
     given = [answer for answer in answers if answer is not None]
     odd = {

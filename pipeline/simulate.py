@@ -1,11 +1,12 @@
 """Simulate: a prepared data set whose features are made up from its annotations."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.costs import measured
-from stores.annotations import read_annotations
+from stores.annotations import Pair, read_annotations
 from stores.dataset import VERSION
 from stores.dataset_writer import (
     check_inputs,
@@ -15,6 +16,7 @@ from stores.dataset_writer import (
     write_dataset,
 )
 from stores.demo import CHANNELS, CLIPS, demo_pairs
+from stores.errors import RefkdError
 from stores.grid import check_grid
 from stores.lexicon import word_types
 from stores.simulator import DEFAULT, EASY, Simulator
@@ -31,20 +33,21 @@ def simulate(
     annotations: Path | None = None,
     words: Path | None = None,
     clips: int | None = None,
+    durations: Path | None = None,
     seed: int = 0,
 ) -> Path:
     """Write the data set folder `out`, or return it if it stands there, made from the same inputs.
 
     With `annotations`, the pairs are theirs and the features have 1024 channels; without, the
-    built-in demo pairs with 256. `clips` is 128 or, for the demo, 32 unless given.
-    Raises RefkdError if an input is wrong or `out` was made from other inputs.
+    built-in demo pairs with 256. `clips` is 128 or, for the demo, 32 unless given; `durations`
+    serves Charades-STA text. Raises RefkdError if an input is wrong or `out` was made from others.
     """
     built_in = annotations is None
     clips = clips or (CLIPS if built_in else ANNOTATED_CLIPS)
     check_grid("fixed", clips)
     with data_lock(out):
         manifest = existing_manifest(out)
-        pairs = demo_pairs(seed) if annotations is None else read_annotations(annotations)
+        pairs = _pairs(annotations, durations, seed)
         everything = [pair for some in pairs.values() for pair in some]
         word_file = open_words(words)
         simulator = Simulator(
@@ -78,3 +81,14 @@ def simulate(
                 inputs=inputs,
                 facts={"seed": seed, "simulator": simulator.facts()},
             )
+
+
+def _pairs(
+    annotations: Path | None, durations: Path | None, seed: int
+) -> Mapping[str, Sequence[Pair]]:
+    """Return the pairs of each split."""
+    if annotations is not None:
+        return read_annotations(annotations, durations=durations)
+    if durations is not None:
+        raise RefkdError(f"--durations {durations} is for annotations; give those by --annotations")
+    return demo_pairs(seed)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stores.errors import RefkdError
@@ -18,6 +18,7 @@ __all__ = [
     "read_annotations",
     "read_pairs",
     "split_of_name",
+    "warn_of_idle_durations",
 ]
 
 SUFFIXES = (".json", ".jsonl", ".txt")
@@ -34,13 +35,18 @@ def read_annotations(
     elsewhere, or be named relative to `path`. `durations` serves Charades-STA text only.
     """
     files = _files_of_splits(path, dict(splits or {}), durations)
-    if durations is not None and all(file.suffix != ".txt" for file in files.values()):
-        _log.warning("--durations %s is not used: no annotation is Charades-STA text", durations)
+    warn_of_idle_durations(durations, files.values())
     return {
         split: read_pairs(files[split], split, durations=durations)
         for split in SPLITS
         if split in files
     }
+
+
+def warn_of_idle_durations(durations: Path | None, files: Iterable[Path]) -> None:
+    """Warn if durations are given that none of these annotation files needs."""
+    if durations is not None and all(file.suffix != ".txt" for file in files):
+        _log.warning("--durations %s is not used: no annotation is Charades-STA text", durations)
 
 
 def read_pairs(path: Path, split: str, *, durations: Path | None = None) -> list[Pair]:
@@ -55,8 +61,7 @@ def read_pairs(path: Path, split: str, *, durations: Path | None = None) -> list
     elif path.suffix == ".txt":
         if durations is None:
             raise RefkdError(
-                f"{path} is Charades-STA text, which has no durations; `refkd prepare` reads it with "
-                "--durations FILE"
+                f"{path} is Charades-STA text, which has no durations; give them by --durations FILE"
             )
         if not durations.is_file():
             raise RefkdError(f"no file of durations at {durations}")

@@ -18,16 +18,17 @@ from stores.errors import RefkdError
 HDF5_SUFFIXES = (".h5", ".hdf5")
 _HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py makes of damage
 
+Channels = tuple[int, str]  # D, and who says so
 Header = tuple[tuple[int, ...], np.dtype[Any]]  # shape and type, as they stand in the file
 
 
 class FeatureSource:
     """The features of many videos, each checked when asked for; the first one asked for sets D."""
 
-    def __init__(self, reader: "_Reader") -> None:
+    def __init__(self, reader: "_Reader", channels: Channels | None = None) -> None:
         self._reader = reader
         self._videos = reader.videos()
-        self._channels: tuple[int, str] | None = None  # D, and who says so
+        self._channels = channels
 
     def videos(self) -> set[str]:
         """Return the ids of the videos that have features."""
@@ -55,10 +56,10 @@ class FeatureSource:
         return f"features of video {video} in {self._reader.path}"
 
 
-def open_features(path: Path) -> FeatureSource:
+def open_features(path: Path, *, channels: Channels | None = None) -> FeatureSource:
     """Return the features in a folder of `<video>.npy`, or in an HDF5 file with a dataset per video."""
     if path.is_dir():
-        return FeatureSource(_NpyFolder(path))
+        return FeatureSource(_NpyFolder(path), channels)
     if not path.exists():
         raise RefkdError(f"no features at {path}, expected a folder of <video>.npy or an HDF5 file")
     if path.suffix not in HDF5_SUFFIXES:
@@ -66,17 +67,25 @@ def open_features(path: Path) -> FeatureSource:
             f"{path} ends in {path.suffix or 'nothing'}, "
             f"expected a folder of <video>.npy or a file {' or '.join(HDF5_SUFFIXES)}"
         )
-    return FeatureSource(_Hdf5File(path))
+    return FeatureSource(_Hdf5File(path), channels)
 
 
 def read_features(
-    path: Path, *, channels: int | None = None
+    path: Path, *, video: str = "", channels: int | None = None
 ) -> npt.NDArray[np.float16 | np.float32]:
-    """Return the rows [n, D] of one .npy file, checked; `channels` is the D of training if known."""
+    """Return the rows [n, D] of one .npy file, or of a video among others, checked.
+
+    `channels` is the D of training if known. Raises RefkdError if they are not there, damaged, or of
+    another D, or if a place of many videos comes without the name of one.
+    """
+    expected = None if channels is None else (channels, "as in training")
+    if video:
+        return open_features(path, channels=expected).read(video)
+    if path.is_dir() or (path.is_file() and path.suffix in HDF5_SUFFIXES):
+        raise RefkdError(f"{path} holds features of many videos; name one by --video ID")
     if not path.is_file():
         raise RefkdError(f"no features at {path}, expected a .npy file [rows, channels]")
     place = f"features in {path}"
-    expected = None if channels is None else (channels, "as in training")
     _check_header(place, _npy_header(path), expected)
     return _finite_rows(place, _npy_rows(path))
 

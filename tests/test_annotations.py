@@ -215,9 +215,7 @@ def test_text_without_durations(tmp_path):
     path = tmp_path / "charades_sta_test.txt"
     path.write_text("C 1 2##a b\n")
 
-    with pytest.raises(
-        RefkdError, match=r"no durations; `refkd prepare` reads it with --durations FILE$"
-    ):
+    with pytest.raises(RefkdError, match=r"no durations; give them by --durations FILE$"):
         read_pairs(path, "test")
     with pytest.raises(RefkdError, match=r"no file of durations at .*nowhere$"):
         read_pairs(path, "test", durations=tmp_path / "nowhere")

@@ -56,6 +56,19 @@ def test_annotation_file(tmp_path):
     assert inspect(tmp_path / "moments.json")["splits"]["train"]["pairs"] == 1
 
 
+def test_charades_sta_text(tmp_path, teacher_folder, caplog):
+    """It has no durations of its own; where they are of no use, that is said."""
+    (tmp_path / "charades_sta_test.txt").write_text("AO8RW 0.0 5.0##a person sits\n")
+    (tmp_path / "seconds.csv").write_text("AO8RW,4\n")
+    durations = tmp_path / "seconds.csv"
+
+    found = inspect(tmp_path / "charades_sta_test.txt", durations=durations)
+    assert found["splits"]["test"]["defects"] == {"end_after_duration": 1}
+    assert caplog.messages == []
+    inspect(teacher_folder, durations=durations)
+    assert "seconds.csv is not used: " in caplog.messages[0]
+
+
 def test_results(tmp_path):
     """What ablate keeps is no annotations, in a folder or alone."""
     kept, data = Results(tmp_path), {"data": "digest"}

@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 
@@ -34,6 +35,29 @@ def test_the_answer_is_the_data_sets_own(model, data, clip_file):
     assert len(found) == 1
     assert [found[0]["start_s"], found[0]["end_s"]] == pytest.approx(spans[0].tolist())
     assert found[0]["score"] == pytest.approx(chances[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["folder", "hdf5"])
+def test_a_video_among_others(model, clip_file, tmp_path, kind):
+    """A place of many videos is asked about one of them, by its id."""
+    question = {"duration_s": 8.0, "query": "people run", "device": "cpu"}
+    rows, other = np.load(clip_file), np.zeros((9, 6), np.float32)
+    place = tmp_path / ("features" if kind == "folder" else "features.h5")
+    if kind == "folder":
+        place.mkdir()
+        np.save(place / "v1.npy", rows)
+        np.save(place / "v2.npy", other)
+    else:
+        with h5py.File(place, "w") as file:
+            file["v1"], file["v2"] = rows, other
+
+    found = predict(model, features=place, video="v1", **question)
+    assert found == predict(model, features=clip_file, **question)
+    assert found != predict(model, features=place, video="v2", **question)
+    with pytest.raises(RefkdError, match=r"features.* holds features of many videos; name one by"):
+        predict(model, features=place, **question)
+    with pytest.raises(RefkdError, match=r"^no features of video v3 in .*features"):
+        predict(model, features=place, video="v3", **question)
 
 
 def test_more_answers_come_best_first(model, clip_file):
@@ -103,8 +127,9 @@ def test_features_of_another_width_are_refused(model, tmp_path):
     """Found and expected widths are named."""
     np.save(tmp_path / "wide.npy", np.zeros((9, 7), np.float32))
 
-    with pytest.raises(RefkdError, match=r"7.*6"):
-        predict(model, features=tmp_path / "wide.npy", duration_s=8.0, query="run", device="cpu")
+    for place, video in ((tmp_path / "wide.npy", ""), (tmp_path, "wide")):
+        with pytest.raises(RefkdError, match=r"7.*6"):
+            predict(model, features=place, video=video, duration_s=8.0, query="run", device="cpu")
 
 
 def test_the_recorded_word_file_is_used_and_known_by_its_digest(

@@ -188,3 +188,27 @@ def test_a_train_split_of_several_windows(tmp_path):
     assert found["mIoU"] == 75.0  # 1 and 1/2
     write_predictions(answers, [Prediction("7", "v", "q", ((6.0, 8.0, 1.0),))])
     assert score(answers, truth)["mIoU"] == 100.0  # one answer to the query: its best window
+
+
+def test_charades_sta_text(tmp_path, caplog):
+    """It is scored with durations from another file, as prepare reads it; others need none."""
+    text, seconds = tmp_path / "charades_sta_test.txt", tmp_path / "seconds.csv"
+    text.write_text("AO8RW 0.0 5.0##a person sits\n")
+    seconds.write_text("AO8RW,20\n")
+    qid = read_pairs(text, "test", durations=seconds)[0].id
+    answers = predictions(tmp_path, **{qid.replace("#", "_"): [(0.0, 10.0, 1.0)]})
+
+    found = score(answers, text, train=text, durations=seconds)
+    assert found["mIoU"] == pytest.approx(50.0)
+    assert found["dR1@0.3"] == pytest.approx(75.0)  # an end that is 5 of 20 s late
+    assert caplog.messages == []
+    with pytest.raises(RefkdError, match="give them by --durations FILE"):
+        score(answers, text)
+
+
+def test_idle_durations(tmp_path, annotations, caplog):
+    """Durations that nobody reads are told."""
+    path = predictions(tmp_path, a_0=[(0, 10, 1.0)])
+    score(path, annotations, durations=tmp_path / "seconds.csv")
+
+    assert "seconds.csv is not used: no annotation is Charades-STA text" in caplog.messages[0]

@@ -81,6 +81,18 @@ def test_annotations(annotated, tmp_path):
     assert data.simulated
 
 
+def test_charades_sta_text(tmp_path):
+    """Annotations without durations get them from a file; the built-in set has its own."""
+    text, seconds = tmp_path / "charades_sta_train.txt", tmp_path / "seconds.csv"
+    text.write_text("AO8RW 0.0 5.0##a person sits\n")
+    seconds.write_text("AO8RW,20\n")
+
+    data = open_dataset(simulate(tmp_path / "data", annotations=text, durations=seconds, clips=8))
+    assert data.table.durations_s.tolist() == [20.0]
+    with pytest.raises(RefkdError, match=r"is for annotations; give those by --annotations$"):
+        simulate(tmp_path / "demo", durations=seconds)
+
+
 def test_simulated_and_prepared_are_not_confused(built_in, annotated, tmp_path):
     """Neither stage takes the other's data set for its own."""
     (tmp_path / "rows").mkdir()
