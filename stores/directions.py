@@ -75,5 +75,5 @@ def _turned(directions_WK: Double) -> Double:
 def unit(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return vectors of length 1; a zero vector stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: npt.NDArray[Any] = vectors / np.where(norms > 0, norms, 1.0)
-    return unit
+    scaled: npt.NDArray[Any] = vectors / np.where(norms > 0, norms, 1.0)
+    return scaled
