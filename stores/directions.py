@@ -1,7 +1,7 @@
 """Directions of queries in word-vector space, for the simulator: like sentences lie close together.
 
-Shapes: Q queries; W word vector; K directions. A query's parts are rounded, so that no kind of
-processor and no number of threads shows in them.
+Shapes: Q queries; W word vector; K directions. A query's parts are rounded, so that no BLAS
+kernel and no number of threads shows in them.
 """
 
 import math

@@ -11,7 +11,7 @@ it; distractor moments, wrong moments and drifting noise in the same directions 
     row_t = the quantile of Gamma(.842, scale .195) at Phi(z_t)
 
 Matrices are multiplied as float64 and rows are rounded to float16, so that neither the number of
-threads nor the kind of processor shows: what sums in another order differ by is far below that.
+threads nor the BLAS kernels show: what sums in another order differ by is far below that.
 
 Shapes: n rows of a video, one each 0.5 s; D channels; Q queries; K query directions; W word vector.
 """

@@ -1,16 +1,11 @@
 """Directions of queries: unit vectors that depend on content words, and on no library's whim."""
 
 import numpy as np
+from worded import random_vectors
 
 from stores.directions import DECIMALS, query_directions
-from stores.lexicon import word_types
 
 LENGTH = 8 * 0.5 * 10**-DECIMALS  # at most that far from 1: sqrt(64) parts, half a step each
-
-
-def random_vectors(queries, width=300):
-    rng = np.random.default_rng(0)
-    return {word: rng.normal(size=width).astype(np.float32) for word in word_types(queries)}
 
 
 def test_query_directions():

@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import gammainc, ndtr
+from worded import random_vectors
 
 from stores.demo import demo_pairs
-from stores.lexicon import word_types
 from stores.pairs import Pair
 from stores.simulator import (
     DEFAULT,
@@ -21,11 +22,6 @@ from stores.simulator import (
     drift,
     gamma_rows,
 )
-
-
-def random_vectors(queries, width=300):
-    rng = np.random.default_rng(0)
-    return {word: rng.normal(size=width).astype(np.float32) for word in word_types(queries)}
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +151,7 @@ SIMULATE = """
 import hashlib
 from stores.demo import demo_pairs
 from stores.simulator import Simulator
-from tests.test_simulator import random_vectors
+from worded import random_vectors
 
 pairs = demo_pairs(0)["train"]
 simulator = Simulator(pairs, random_vectors(pair.query for pair in pairs), channels=1024, seed=0)
@@ -170,6 +166,7 @@ def test_threads_do_not_show():
         subprocess.run(
             [sys.executable, "-c", SIMULATE],
             env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             check=True,
