@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.options import given_knobs
+from cli.knobs import given_knobs
 from pipeline.ablations import Student, Table
 from stores.errors import RefkdError
 from student.recipe import AUGMENTATIONS, GRANULARITIES, Recipe, beyond_eq_5

@@ -5,14 +5,13 @@ from pathlib import Path
 import click
 
 from cli.idle import refuse_idle, refuse_idle_of_table
+from cli.knobs import TellsRecipes, given_knobs, recipe_options
 from cli.options import (
     compile_option,
     device_option,
-    given_knobs,
     group_by_option,
     json_option,
     named,
-    recipe_options,
     threads_option,
 )
 from cli.places import CACHE, PATH, WORK
@@ -21,7 +20,7 @@ from pipeline.ablations import TABLES
 from student.recipe import Recipe
 
 
-@click.command()
+@click.command(cls=TellsRecipes)
 @click.argument("data", type=PATH)
 @click.argument("cache", type=CACHE)
 @click.argument("runs", type=WORK)
@@ -52,7 +51,7 @@ def distill(
     show({"run": str(folder)}, str(folder), as_json=as_json)
 
 
-@click.command()
+@click.command(cls=TellsRecipes)
 @click.argument("data", type=PATH)
 @click.argument("caches", type=CACHE, nargs=-1, required=True, metavar="CACHE...")
 @click.argument("runs", type=WORK)

@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
+from cli.knobs import recipe_options
 from cli.options import (
     compile_option,
     device_option,
     json_option,
     named,
-    recipe_options,
     threads_option,
 )
 from cli.places import CACHE, NEW, PATH, WORK

@@ -1,6 +1,5 @@
-"""The command line: options made from Recipe, errors as sentences, JSON as the last line."""
+"""The command line: named paths, errors as sentences, JSON as the last line."""
 
-import dataclasses
 import errno
 import json
 import subprocess
@@ -12,9 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import Friendly, refkd
-from cli.options import named, recipe_options
+from cli.options import named
 from stores.errors import RefkdError
-from student.recipe import RECIPES, TEACHER_KNOBS, Recipe
 
 HEAVY = {"torch", "zarr", "numpy", "dask", "distributed", "scipy", "h5py", "matplotlib", "pyarrow"}
 HEAVY |= {"safetensors"}
@@ -22,21 +20,6 @@ HEAVY |= {"safetensors"}
 
 def call(*arguments):
     return CliRunner().invoke(refkd, [str(argument) for argument in arguments])
-
-
-def recipe_of(*arguments, names=()):
-    """Return the recipe that a command with these options receives."""
-    received = []
-
-    @click.command()
-    @recipe_options(*names)
-    def command(*, recipe):
-        received.append(recipe)
-
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
-    if result.exception:
-        raise result.exception
-    return received[0]
 
 
 def failing(error):
@@ -94,79 +77,6 @@ def test_help_imports_nothing_heavy():
 
     assert "click" in ran.stdout.split()
     assert HEAVY & set(ran.stdout.split()) == set()
-
-
-def test_every_knob_is_an_option_of_distill():
-    """`refkd distill` has an option for each field of Recipe, with its help and its default."""
-    options = {option.name: option for option in refkd.commands["distill"].params}
-    knobs = {knob.name: knob for knob in dataclasses.fields(Recipe)}
-
-    assert knobs.keys() <= options.keys()
-    for name, knob in knobs.items():
-        assert knob.metadata["help"][1:] in options[name].help
-        assert options[name].show_default
-    assert recipe_of() == Recipe()
-
-
-def test_teach_has_the_knobs_of_a_teacher_only():
-    """`refkd teach` offers the shared knobs and none of those about learning from teachers."""
-    options = {option.name for option in refkd.commands["teach"].params}
-
-    assert {*TEACHER_KNOBS, "select", "fold_by"} <= options
-    assert {"warmup", "rectify", "teachers"} & options == set()
-
-
-def test_a_named_recipe_is_told(caplog):
-    """What it changes of the paper's, which itself goes without saying."""
-    caplog.set_level("INFO")
-    recipe_of()
-    assert caplog.messages == []
-
-    recipe_of("--recipe=views")
-    assert caplog.messages == ["recipe views: augment views, augment-prob 0.7, select val+moved"]
-
-
-def test_values_reach_the_recipe():
-    """Numbers, switches, choices and comma lists arrive as the field's own type."""
-    recipe = recipe_of(
-        *("--teachers", "id, ood,big", "--epochs", "7", "--lr", "5e-4", "--no-reweight", "--hard"),
-        *("--rectify", "window", "--tau", "0.2"),
-    )
-
-    assert recipe == Recipe(
-        teachers=("id", "ood", "big"),
-        epochs=7,
-        lr=5e-4,
-        reweight=False,
-        hard=True,
-        rectify="window",
-        tau=0.2,
-    )
-
-
-def test_no_teachers_is_an_empty_list():
-    """An empty --teachers means ground truth only, which the recipe then demands be said."""
-    assert recipe_of("--teachers", "", "--gt-ce-weight", "1").teachers == ()
-    with pytest.raises(RefkdError, match="no teachers means ground truth only"):
-        recipe_of("--teachers", "")
-
-
-def test_a_named_recipe_gives_way_to_options(monkeypatch):
-    """--recipe changes the defaults; what is given wins, even where it is a default's own value."""
-    changes = {"epochs": 30, "rectify": "none", "reweight": False, "teachers": ("ood",)}
-    monkeypatch.setitem(RECIPES, "tried", changes)
-
-    assert recipe_of("--recipe", "tried") == Recipe(**changes)
-    given = ("--epochs", "100", "--reweight", "--teachers", "id,ood")
-    assert recipe_of("--recipe", "tried", *given) == Recipe(rectify="none")
-    assert recipe_of("--recipe", "paper") == Recipe()
-
-
-def test_every_named_recipe_is_a_recipe():
-    """The paper's are the defaults; each other one changes fields of Recipe to valid values."""
-    assert RECIPES["paper"] == {}
-    for changes in RECIPES.values():
-        Recipe(**changes)
 
 
 def test_several_paths_of_a_name():

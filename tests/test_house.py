@@ -14,7 +14,7 @@ from cli.main import refkd
 ROOT = Path(__file__).parent.parent
 ORDER = ("stores", "student", "pipeline", "cli")
 MODULES = sorted(path for layer in ORDER for path in (ROOT / layer).rglob("*.py"))
-PAPERS = ("README.md", "CONTRIBUTING.md")
+PAPERS = ("README.md", "CONTRIBUTING.md", "docs/guide.md")
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
 
@@ -32,7 +32,7 @@ def imported(path):
 
 
 def shown_commands(program):
-    """Return the lines `$ program ...` of the papers, continued lines joined, `$(...)` unwrapped."""
+    """Return the different lines `$ program ...` of the papers, continued lines joined, `$(...)` unwrapped."""
     lines = []
     for paper in PAPERS:
         text = (ROOT / paper).read_text().replace("\\\n", " ")
@@ -40,7 +40,7 @@ def shown_commands(program):
             line = re.sub(r"^[A-Z]+=\$\((.+)\)$", r"\1", line)
             if line.split()[0] == program:
                 lines.append(line)
-    return lines
+    return list(dict.fromkeys(lines))
 
 
 def test_layers_are_where_they_are_said_to_be():
@@ -87,7 +87,7 @@ def test_command_takes_json(name):
 
 @pytest.mark.parametrize("line", shown_commands("refkd"))
 def test_shown_refkd_line_parses(line):
-    """A `$ refkd` line of README or CONTRIBUTING names a real command with real options."""
+    """A `$ refkd` line of README, CONTRIBUTING or the guide names a real command with real options."""
     _, name, *arguments = shlex.split(line)
 
     context = refkd.commands[name].make_context(name, arguments)

@@ -4,7 +4,7 @@ import click
 import pytest
 
 from cli.idle import refuse_idle, refuse_idle_of_table
-from cli.options import recipe_options
+from cli.knobs import recipe_options
 from pipeline.ablations import TABLES
 from stores.errors import RefkdError
 
