@@ -30,7 +30,7 @@ DASHES: tuple[Any, ...] = (  # so that lines differ in grey and to the colour-bl
 assert len(DASHES) == NUM_COLOURS
 STEPS = [1, 2, 5, 10]  # between the numbers of an axis
 FRAME, LEGEND_ROW, KEY, LETTER = 210, 17, 42, 6.8  # sizes in units of the picture
-ROW, ROW_LABEL, AXIS = 30, 17, 40  # of a time line
+ROW, ROW_LABEL, AXIS = 30, 20, 40  # of a time line
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def time_line(
     """
 
     def paint(figure: "Figure") -> None:
-        figure.get_layout_engine().set(hspace=0.0, h_pad=0.01)  # type: ignore[union-attr,call-arg]
+        figure.get_layout_engine().set(hspace=0.0, h_pad=0.035)  # type: ignore[union-attr,call-arg]
         every = figure.subplots(len(rows), sharex=True, squeeze=False)[:, 0]
         for axes, row in zip(every, rows, strict=True):
             _draw_row(axes, row, duration_s)
