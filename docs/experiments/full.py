@@ -234,7 +234,7 @@ BLOCKS = (
     Block(
         "together-selected",
         (
-            Shown("selected", BEST, label="of an ID teacher and one of them"),
+            Shown("selected", BEST, label="pairs of an ID teacher and one of the three"),
             Shown(
                 "together-selected", (OOD, Part("controls", (AVERAGED,)), *BEST), label="all three"
             ),
@@ -255,7 +255,10 @@ BLOCKS = (
             Shown("selected", label="ID and stronger OOD teacher, chosen by val+moved"),
             Shown("controls", label="two ID teachers"),
             Shown("folds", label="ID and plain OOD teacher, cross-fitted"),
-            Shown("folds-selected", label="the same with the last stronger one, cross-fitted"),
+            Shown(
+                "folds-selected",
+                label="ID and stronger OOD teacher, chosen by val+moved, cross-fitted",
+            ),
             Shown("seqpan", label="SeqPAN, ID and plain OOD teacher"),
             Shown("mrtnet", label="MRTNet-style, ID and plain OOD teacher"),
         ),

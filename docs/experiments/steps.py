@@ -86,7 +86,7 @@ def _agree(plan: Plan, experiment: Experiment, results: str) -> Iterator[Step]:
     asked = _pairs(plan, experiment, part)[-len(plan.seeds) :]  # twins come last
     caches = [f"${_variable(experiment, own, views)}" for own in asked]
     words = ["python", "$EXPERIMENTS_CODE/agree.py"]
-    words += [] if plan.needs_twins(part) else ["--crossed"]  # twins are of unlike seeds already
+    words += [] if plan.needs_twins(part) else ["--crossed"]  # twins have different seeds already
     words += [f"{results}/{NAME}", experiment.name, *caches]
     yield Step(tuple(words), data=experiment.data)
 

@@ -20,7 +20,7 @@ from student.calibration import BOUNDARIES
 NOTHING = "Not run yet."
 SEEN = {
     "pairs": "pairs as they are",
-    "crossed": "the same, teachers of unlike seeds",
+    "crossed": "the same, teachers of different seeds",
     "moved": "moved views",
 }
 AGREEMENT = (
