@@ -6,7 +6,7 @@ from typing import Any
 from cli.knobs import given_knobs
 from pipeline.ablations import Student, Table
 from stores.errors import RefkdError
-from student.recipe import AUGMENTATIONS, GRANULARITIES, Recipe, beyond_eq_5
+from student.recipe import AUGMENTATIONS, GRANULARITIES, Recipe, beyond_eq_5, reads_branches
 
 NEEDS = {  # what a knob needs to matter: another one, at one of these values
     "augment_prob": ("augment", [value for value in AUGMENTATIONS if value != "none"]),
@@ -17,7 +17,8 @@ NEEDS = {  # what a knob needs to matter: another one, at one of these values
 }
 BEYOND_EQ_5 = ("warmup", "affinity_dropout_off")  # matter where targets are by eq. 12
 OF_SEVERAL = ("granularity", "favour", "hard")
-OF_TEACHERS = ("temperature", *OF_SEVERAL, *BEYOND_EQ_5)
+OF_TEACHERS = ("temperature", "rectify", "side_weight", *OF_SEVERAL, *BEYOND_EQ_5)
+OFF = ("none", 0.0)  # said of what no teacher is there for, it does no harm
 
 
 def refuse_idle(recipe: Recipe, rows: Sequence[Mapping[str, Any]] = ({},)) -> None:
@@ -39,16 +40,23 @@ def refuse_idle(recipe: Recipe, rows: Sequence[Mapping[str, Any]] = ({},)) -> No
         if other and not any(one[other] in wanted for one in own):
             found = ", ".join(dict.fromkeys(one[other] for one in own))
             raise RefkdError(f"{option} is for --{other} {' or '.join(wanted)}, got {found}")
-        if name in OF_TEACHERS and not recipe.teachers:
+        if name in OF_TEACHERS and not recipe.teachers and value not in OFF:
             raise RefkdError(f"{option} is for students of teachers, got none by --teachers")
         if name in OF_SEVERAL and len(recipe.teachers) == 1:
             raise RefkdError(
                 f"{option} is for several teachers, got --teachers {recipe.teachers[0]}"
             )
-        if name in BEYOND_EQ_5 and not any(map(beyond_eq_5, own)):
+        if name in BEYOND_EQ_5 and recipe.teachers and not any(map(beyond_eq_5, own)):
+            lone = len(recipe.teachers) == 1
+            found = f"for the one teacher {recipe.teachers[0]}" if lone else "--no-reweight"
             raise RefkdError(
-                f"{option} is for targets by eq. 12, got --rectify none --no-reweight, which is eq. 5 "
+                f"{option} is for targets by eq. 12, got --rectify none {found}, which is eq. 5 "
                 "in every epoch"
+            )
+        if name == "affinity_dropout_off" and not any(map(reads_branches, own)):
+            raise RefkdError(
+                f"{option} is for targets that read side branches, got --rectify "
+                f"{' or '.join(dict.fromkeys(one['rectify'] for one in own))} without re-weighting"
             )
 
 

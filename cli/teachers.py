@@ -16,7 +16,7 @@ from cli.options import (
 from cli.places import CACHE, NEW, PATH, WORK
 from cli.printing import show
 from stores.errors import RefkdError
-from student.recipe import TEACHER_KNOBS, Recipe
+from student.recipe import BIASES, TEACHER_KNOBS, Recipe
 
 
 @click.command()
@@ -24,7 +24,7 @@ from student.recipe import TEACHER_KNOBS, Recipe
 @click.argument("out", type=NEW)
 @click.option(
     "--bias",
-    type=click.Choice(["id", "ood"]),
+    type=click.Choice(BIASES),
     required=True,
     help="id: keeps the data's location bias; ood: sees every moment moved as well.",
 )

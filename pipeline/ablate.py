@@ -222,8 +222,9 @@ class _Progress:
     def _advance(self, job: int, steps: int) -> None:
         gained = steps - self._steps[job]
         earlier = max(gained - 1, 0)  # epochs are told one by one: these are of another sitting
-        self.bar.initial += earlier
-        self.bar.n += earlier
-        self.bar.last_print_n += earlier
+        if not self.bar.disable:  # by TQDM_DISABLE: it counts nothing then
+            self.bar.initial += earlier
+            self.bar.n += earlier
+            self.bar.last_print_n += earlier
         self.bar.update(gained - earlier)
         self._steps[job] = steps

@@ -132,6 +132,12 @@ def saving(subjects: Sequence[Subject]) -> str:
             live_s += count * sum(cost["seconds"] for cost in built) / rows
             forwards, students = forwards + count, students + (count > 0)
             used |= {**noted, **used, cache: noted[cache]}
+    if not any(
+        one.facts["recipe"]["teachers"]
+        for subject in subjects
+        for one in (subject.at_hand if subject.kind == "student" else ())
+    ):
+        return paragraph("No student shown learned from teachers: no cache saved anything.")
     if not forwards:
         return paragraph(
             "What the cache saved is not recorded: the notes of its stages are missing."

@@ -15,8 +15,7 @@ from stores.cache import Cache, read_cache
 from stores.errors import RefkdError
 from stores.files import MANIFEST, SEAL
 from stores.fingerprints import SHORT
-from stores.placing import CURRENT
-from stores.unfinished import BUILDING
+from stores.unfinished import BUILDING, CURRENT
 
 log = logging.getLogger("refkd")
 UNITS = (("days", 86_400), ("hours", 3600), ("minutes", 60), ("seconds", 1))

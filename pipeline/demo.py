@@ -12,7 +12,7 @@ from pipeline.table import comparison_table
 from pipeline.teach import teach
 from pipeline.weigh import weigh
 from stores.files import read_json, read_seal, write_atomic
-from student.recipe import Recipe
+from student.recipe import BIASES, Recipe
 
 log = logging.getLogger("refkd")
 RECIPE = Recipe(hidden=64, epochs=12)
@@ -31,7 +31,7 @@ def demo(
     data = simulate(out / "data")
     teachers = {
         bias: teach(data, out / "teachers" / bias, bias=bias, recipe=recipe, **how)
-        for bias in ("id", "ood")
+        for bias in BIASES
     }
     cached = cache(data, out / "caches", teachers=teachers, device=device)
     weigh(cached)

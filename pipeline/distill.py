@@ -10,8 +10,8 @@ from stores.dataset import open_dataset
 from stores.errors import RefkdError
 from stores.fingerprints import SHORT, digest
 from stores.models import is_finished, read_facts, tidy
-from stores.placing import CURRENT
-from student.recipe import Recipe, backbone_version, recipe_json
+from stores.unfinished import CURRENT
+from student.recipe import Recipe, backbone_version, recipe_json, training_version
 from student.views import VERSION
 
 log = logging.getLogger("refkd")
@@ -43,6 +43,7 @@ def distill(
         "cache": logits.key,
         "data": dataset.seal,
         "backbone_version": backbone_version(recipe.backbone),
+        **training_version(),
     }
     folder = runs / digest(inputs)[:SHORT]
     if is_finished(folder, inputs):

@@ -29,8 +29,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the scores of a model folder on splits (all but train if none is named), in percent.
 
-    {"splits": {name: {"pairs", "R1@0.3", ..., "mIoU", "floors": {name: scores}}}, "simulated"};
-    where val is scored, "val_moved" holds the same of its pairs with their moments moved.
+    {"model", "seal", "data", "cache", "cache_seal", "simulated", "splits": {name: {"pairs", "R1@0.3",
+    ..., "mIoU", "floors": {name: scores}}}}; where val is scored, "val_moved" holds the same of its pairs with their moments moved.
     `predictions` is a file for one window per pair, in moment-detr's jsonl layout. Raises
     RefkdError if a split is unknown or the model does not fit the data.
     """

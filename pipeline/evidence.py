@@ -119,7 +119,8 @@ def _by_all_but_warmup(subjects: Sequence[Subject]) -> list[list[Subject]]:
         if subject.kind == "student":
             taught: Taught = subject.members[0].taught
             recipe = {k: v for k, v in taught.recipe.items() if k not in ("warmup", "seed")}
-            key = canonical_json([recipe, taught.cache, *teacher_details([taught.teachers])])
+            read = [dict(taught.read), taught.cache]
+            key = canonical_json([recipe, *read, *teacher_details([taught.teachers])])
             groups.setdefault(key, []).append(subject)
     return [group for group in groups.values() if len(group) > 1]
 

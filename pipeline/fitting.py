@@ -17,7 +17,7 @@ from pipeline.costs import measured
 from stores.errors import BusyError, RefkdError
 from stores.files import describe_change, read_json, write_json
 from stores.models import is_finished, training_folder, training_lock
-from stores.removal import remove_folder, sweep
+from stores.removal import sweep
 from student.compiling import compiler
 from student.forward import environment
 from student.model import save_model
@@ -104,7 +104,7 @@ def _begin(
 ) -> dict[str, Any]:
     """Return how a run computes: as recorded if it was begun before, else as asked, recorded now.
 
-    Raises RefkdError if the half-trained model is of other inputs.
+    Raises RefkdError if the half-trained model is of other inputs or was computed otherwise.
     """
     here = environment(device)
     processor = here.pop("processor")
@@ -128,9 +128,11 @@ def _begin(
             if threads not in (None, how["threads"]):
                 log.warning("going on with %d threads, as the run began", how["threads"])
             return _gone_on(record, begun, processor)
-        change = describe_change({name: how[name] for name in as_begun}, as_begun)
-        log.warning("half a training is not used, it was computed otherwise: %s", change)
-        remove_folder(building)
+        change = describe_change({name: how.get(name) for name in as_begun}, as_begun)
+        raise RefkdError(
+            f"{building} holds half a training that was computed otherwise: {change}; "
+            "go on where it was begun, or delete it to start over"
+        )
     how = {**as_asked, "processor": processor, "threads": threads or torch.get_num_threads()}
     building.mkdir(parents=True, exist_ok=True)
     write_json(record, {"inputs": inputs, "how": how})

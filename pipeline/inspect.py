@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.results import FORMAT as RESULT
-from stores.annotations import SUFFIXES, Pair, read_annotations
+from pipeline.results import is_result, read_result
+from stores.annotations import SUFFIXES, read_annotations
 from stores.arraynames import spoken
 from stores.cache import FORMAT as CACHE
 from stores.cache import open_cache
@@ -23,10 +23,11 @@ from stores.dataset import FORMAT as DATA
 from stores.dataset import open_dataset
 from stores.defects import count_defects
 from stores.errors import RefkdError
-from stores.files import MANIFEST, read_json, read_seal
+from stores.files import MANIFEST, read_seal
 from stores.fingerprints import SHORT, file_digest
 from stores.models import FORMAT as MODEL
-from stores.placing import CURRENT
+from stores.pairs import Pair
+from stores.unfinished import CURRENT
 from stores.weights import FORMAT as WEIGHTS
 from stores.weights import open_weights
 
@@ -59,7 +60,7 @@ def _found(path: Path, durations: Path | None) -> dict[str, Any]:
         return _sealed(path)
     if (path / CURRENT).is_file():
         return _sealed(open_weights(open_cache(path.parent)).folder)
-    results = [file for file in _json_files(path) if _is_result(file)]
+    results = [file for file in _json_files(path) if is_result(file)]
     if results:
         return _result_facts(results)
     if path.is_file() or any(file.suffix in SUFFIXES for file in path.glob("[!.]*")):
@@ -89,15 +90,8 @@ def _json_files(path: Path) -> list[Path]:
     return [file for file in sorted(path.glob("[!.]*.json")) if file.is_file()]
 
 
-def _is_result(file: Path) -> bool:
-    """Return whether a file begins as results do: annotations may be large, and are read later."""
-    with file.open("rb") as opened:
-        return f'"{RESULT}"'.encode() in opened.read(64)
-
-
 def _result_facts(files: Sequence[Path]) -> dict[str, Any]:
-    repair = "delete it and run the same `refkd ablate` again"
-    kinds = Counter(read_json(file, repair=repair)["about"]["kind"] for file in files)
+    kinds = Counter(read_result(file)["about"]["kind"] for file in files)
     return {"kind": "results of refkd ablate", "models": dict(kinds)}
 
 

@@ -154,13 +154,20 @@ def pair_sources(
     """Return the video of each pair of some splits, in the order of the IoUs that are kept.
 
     With `group_by`, a regular expression whose first group finds in a video's id what it was cut
-    from, that. Raises RefkdError if a video does not match.
+    from, that. Raises RefkdError if a video does not match, or all of a split are of one source.
     """
     videos = {split: [pair.video for pair in data.pairs[split]] for split in splits}
     if not group_by:
         return videos
     known = sources_of(chain.from_iterable(videos.values()), group_by, option="--group-by")
-    return {split: [known[video] for video in own] for split, own in videos.items()}
+    sources = {split: [known[video] for video in own] for split, own in videos.items()}
+    for split, own in sources.items():
+        if len({*own}) == 1 and len({*videos[split]}) > 1:
+            raise RefkdError(
+                f"--group-by {group_by} finds the one source {own[0]} in all {len({*videos[split]})} "
+                f"videos of {split}, and intervals need several; mend it"
+            )
+    return sources
 
 
 def _rounded(values_N: npt.NDArray[np.float64]) -> list[float]:

@@ -10,14 +10,20 @@ from pipeline.sources import but_seed
 from student.recipe import TEACHER_KNOBS, Recipe, recipe_json
 
 Changes = dict[str, Any]
-BIASES = {"all": ("id", "ood"), "none": (), "id": ("id",), "ood": ("ood",), "twins": ("id", "id")}
+TAUGHT_BY = {
+    "all": ("id", "ood"),
+    "none": (),
+    "id": ("id",),
+    "ood": ("ood",),
+    "twins": ("id", "id"),
+}
 SIZES = tuple(name for name in TEACHER_KNOBS if name != "seed")
 OWN_WORDS = "RefKD"  # of a recipe that no table has
 
 
 @dataclass(frozen=True)
 class Taught:
-    """A student's recipe as JSON, how each of its teachers was trained, and in what form it read them.
+    """A student's recipe as JSON, how each of its teachers was trained, what it read and in what form.
 
     Where that is not known, `cache` names what its teachers said.
     """
@@ -89,7 +95,9 @@ def teacher_details(groups: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[d
     }
     return [
         {
-            f"{name} {setting}".strip(): group[name].get(setting, False)
+            f"{name} {setting}".strip(): {**group[name], **but_seed(group[name])}.get(
+                setting, False
+            )
             for name, setting in known
             if name in group
         }
@@ -127,8 +135,8 @@ def find_row(student: Taught) -> TableRow:
 
     More than two teachers, of both biases, count as a pair does, and are named.
     """
-    crowd = len(student.biases) > 2 and set(student.biases) == set(BIASES["all"])
-    taught_by = BIASES["all"] if crowd else student.biases
+    crowd = len(student.biases) > 2 and set(student.biases) == set(TAUGHT_BY["all"])
+    taught_by = TAUGHT_BY["all"] if crowd else student.biases
     fitting = [
         row
         for biases, row in _rows()
@@ -150,5 +158,5 @@ def _rows() -> list[tuple[tuple[str, ...], TableRow]]:
             if isinstance(row, Student):
                 told = default.keys() - {"teachers"} - ({*SIZES} if table is not named else set())
                 changes = {k: v for k, v in row.changes.items() if k in told and v != default[k]}
-                found.append((BIASES[row.taught_by], TableRow(row.name, len(found), changes)))
+                found.append((TAUGHT_BY[row.taught_by], TableRow(row.name, len(found), changes)))
     return found

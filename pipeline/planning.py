@@ -26,7 +26,7 @@ from stores.cachechecks import check_cache
 from stores.dataset import DataSet
 from stores.errors import RefkdError
 from stores.models import read_facts
-from student.recipe import Recipe
+from student.recipe import BIASES, Recipe
 from student.views import VERSION as VIEWS
 
 log = logging.getLogger("refkd")
@@ -121,7 +121,7 @@ class Planner:
             return PlannedRow(group.name, row.name, _each_once(averages))
         if row.bias != "split":
             return PlannedRow(group.name, row.name, self._teachers(row, row.bias, group))
-        by_bias = {bias: self._teachers(row, bias, group) for bias in ("id", "ood")}
+        by_bias = {bias: self._teachers(row, bias, group) for bias in BIASES}
         tests = [split for split in self._data.pairs if split.startswith("test")]
         by_split = {s: by_bias["id" if s in TRUE_TO_TRAINING else "ood"] for s in tests}
         return PlannedRow(group.name, row.name, (), by_split)
@@ -153,7 +153,7 @@ class Planner:
                 "give one more CACHE, of two teachers trained as the ID teacher was but with other "
                 "--seed, as in `refkd cache --teacher a=DIR --teacher b=DIR`, and `refkd weigh` it"
             )
-        elif row.taught_by in ("id", "ood"):
+        elif row.taught_by in BIASES:
             found = [(source, source.of_bias(row.taught_by, names)[:1]) for source in group.sources]
             found = [(source, some) for source, some in found if some]
             missing = f"none of the teachers {', '.join(names)} has --bias {row.taught_by}"
@@ -232,8 +232,12 @@ def _taught_alike(trial: Trial) -> str:
     """Return what is equal for trials that train the same: shares of epochs count as whole epochs."""
     if trial.recipe is None:
         return trial.key
-    warm = trial.recipe.num_warm if trial.recipe.beyond_eq_5 else 0
-    return about_key({**trial.about, "recipe": {**trial.about["recipe"], "warmup": warm}})
+    recipe = trial.recipe
+    alike = {
+        "warmup": recipe.num_warm if recipe.beyond_eq_5 else 0,
+        "reweight": recipe.reweight and len(recipe.teachers) > 1,
+    }
+    return about_key({**trial.about, "recipe": {**trial.about["recipe"], **alike}})
 
 
 def _in_common(first: Row, second: Row, recipe: Recipe | None) -> str:
@@ -243,6 +247,8 @@ def _in_common(first: Row, second: Row, recipe: Recipe | None) -> str:
     differ = [name for name in both if one.get(name) != other.get(name)]
     if recipe is None or not differ:
         return "for these teachers; leave that to --recipe paper"
+    if differ == ["reweight"]:
+        return f"for the one teacher {','.join(recipe.teachers)}; name several by --teachers"
     if differ == ["warmup"] and recipe.beyond_eq_5:
         return f"with {recipe.num_warm} of {recipe.epochs} epochs of warm-up; give more --epochs"
     if differ == ["warmup"]:  # nothing to warm up for

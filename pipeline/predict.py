@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stores.dataset import encode_words, read_words_path
+from stores.dataset import read_words_path
 from stores.errors import RefkdError
 from stores.features import read_features
 from stores.grid import resample, span_seconds
+from stores.lexicon import encode_words
 from stores.models import words_read
 from stores.rows import half_precision
 from stores.words import WordFile, open_words, tokenize

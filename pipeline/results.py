@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from stores.dataset import DataSet
+from stores.errors import RefkdError
 from stores.files import read_json, write_atomic
 from stores.fingerprints import canonical_json, digest
-from student.recipe import Recipe, recipe_json
+from student.recipe import Recipe, recipe_json, training_version
 
 FORMAT = "refkd-result"
 VERSION = 1
 DECIMALS = 4
+PARTS = {"about": ("kind", "data", "teachers"), "seals": ("models",)}  # that every reader needs
 LONGEST_NAME = 150
 ABSENT = (None, False, 0, "", "none")  # a setting at one of these is like one that is not there
 NEUTRAL = {"moved_stretch": 1.0}  # and so are these, settings being added as versions go by
@@ -56,6 +58,7 @@ def about_student(
         "logits": dict(logits) if recipe.teachers else None,
         "data": data_content(data),
         "backbone_version": backbone_version,
+        **training_version(),
     }
 
 
@@ -103,6 +106,26 @@ def about_key(about: About) -> str:
     return digest(plain)
 
 
+def is_result(path: Path) -> bool:
+    """Return whether a file begins as results do; others are not ours to read, and may be large."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as opened:
+        return f'"{FORMAT}"'.encode() in opened.read(64)
+
+
+def read_result(path: Path) -> Result:
+    """Return a result. Raises RefkdError if it is damaged."""
+    repair = "delete it and run the same command again"
+    result: Result = read_json(path, repair=repair)
+    for place, names in PARTS.items():
+        part = result.get(place)
+        lacking = [name for name in names if not isinstance(part, dict) or name not in part]
+        if lacking:
+            raise RefkdError(f"{path} is damaged: {place} lacks {', '.join(lacking)}; {repair}")
+    return result
+
+
 class Results:
     """The results in a folder, read once; what is kept is found again by what it is about."""
 
@@ -110,8 +133,8 @@ class Results:
         self.folder = folder
         self._found: dict[str, Result] = {}
         for path in sorted(folder.glob("[!.]*.json")):
-            result = read_json(path, repair="delete it and run the same command again")
-            if isinstance(result, dict) and result.get("format") == FORMAT:
+            if is_result(path):
+                result = read_result(path)
                 self._found.setdefault(about_key(result["about"]), result)
 
     def find(self, about: About) -> Result | None:

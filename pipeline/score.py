@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from stores.annotations import Pair, read_pairs, warn_of_idle_durations
+from stores.annotations import read_pairs, warn_of_idle_durations
+from stores.pairs import Pair
 from stores.predictions import Prediction, read_origin, read_predictions
 from student.floors import floors
 from student.metrics import scores

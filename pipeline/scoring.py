@@ -99,7 +99,7 @@ def difference(
     """Return how much more mIoU one has than another, with its paired bootstrap interval.
 
     `videos` names the video of each pair. Of several members each pair's mean IoU counts. None if
-    the IoUs of a member are not known.
+    the IoUs of a member are not known, or all pairs are of one video.
     """
     means = [_mean_ious(scored, split) for scored in (one, other)]
     if means[0] is None or means[1] is None:

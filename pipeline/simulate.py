@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.costs import measured
-from stores.annotations import Pair, read_annotations
+from stores.annotations import read_annotations
 from stores.dataset import VERSION
 from stores.dataset_writer import (
     check_inputs,
@@ -19,6 +19,7 @@ from stores.demo import CHANNELS, CLIPS, demo_pairs
 from stores.errors import RefkdError
 from stores.grid import check_grid
 from stores.lexicon import word_types
+from stores.pairs import Pair
 from stores.simulator import DEFAULT, EASY, Simulator
 from stores.words import open_words
 

@@ -120,21 +120,26 @@ def make_groups(
     flat = [_flat(sources[0], names, views=views) for sources in alike.values()]
     named = dict.fromkeys(name for own in flat for name in own)
     differ = [name for name in named if any(own.get(name) != flat[0].get(name) for own in flat)]
-    return [
-        Group(", ".join(f"{name} {said(own.get(name, False))}" for name in differ), group)
-        for own, group in zip(flat, alike.values(), strict=True)
+    plain = [name for name in differ if "version" not in name]
+    names_of = [
+        [", ".join(f"{name} {said(own.get(name, False))}" for name in some) for own in flat]
+        for some in (plain, differ)
     ]
+    called = names_of[
+        len({*names_of[0]}) < len(flat)
+    ]  # versions of code where nothing else differs
+    return [Group(name, group) for name, group in zip(called, alike.values(), strict=True)]
 
 
 def _flat(source: Source, names: Sequence[str], *, views: bool) -> dict[str, Any]:
     """Return settings of teachers by name; those that all teachers share stand once."""
     trained = [but_seed(source.trained[name]) for name in names]
     found: dict[str, Any] = {**source.logits}
-    found |= {"views": source.cache.num_views} if views else {}
+    if views:
+        moved = source.cache.manifest.get("views") or {}
+        found |= {"views": source.cache.num_views, "version of views": moved.get("version", 0)}
     for setting in dict.fromkeys(setting for own in trained for setting in own):
         values = [own.get(setting) for own in trained]
-        if setting == "backbone_version":
-            continue
         if all(value == values[0] for value in values):
             found[setting] = values[0]
         else:

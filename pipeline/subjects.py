@@ -1,5 +1,6 @@
 """What a report is about: models and results that differ by seed alone are one subject."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +12,14 @@ from pipeline.sources import but_seed
 from stores.dataset import DataSet
 from stores.errors import RefkdError
 from stores.files import MANIFEST
-from stores.fingerprints import canonical_json
+from stores.fingerprints import SHORT, canonical_json
 from stores.models import read_facts
-from student.recipe import Recipe, recipe_json
+from student.recipe import BIASES, Recipe, recipe_json
 
+log = logging.getLogger("refkd")
 SHORT_CACHE = 8  # digits of a cache's key that a reader needs
 LOGITS = {"dtype": "float32", "precision": "float32"}  # of a cache, unless asked otherwise
+TRAINED_ON, SHOWN_DATA = "trained_on", "these data"  # of a student, unless it learned from others
 VIEWS = {"views": "number", "version of views": "version"}  # as a name says it, and a cache
 RESULTS = "results"  # where `refkd ablate` keeps them, inside a folder of runs
 
@@ -76,6 +79,8 @@ def find_subjects(
     members: dict[tuple[str, ...], Member] = {}
     for path, name in folders:
         facts, seal = read_facts(path)
+        if name in BIASES and name != facts.get("bias", name):  # names mostly say the bias
+            log.warning("--teacher %s is %s, a teacher of bias %s", name, path, facts["bias"])
         own = _at_hand(path, facts, by_seal.get((seal,)), name, scored_on=data.seal)
         members.setdefault((seal,), own)
     for seals, result in by_seal.items():
@@ -99,10 +104,12 @@ def find_subjects(
 def find_runs(paths: Sequence[Path]) -> list[Path]:
     """Return the run folders among some paths or directly inside them, sorted within each.
 
-    Raises RefkdError if a path holds neither a run nor results.
+    Raises RefkdError if a path is a file or holds neither a run nor results.
     """
     found: list[Path] = []
     for path in paths:
+        if path.is_file():
+            raise RefkdError(f"{path} is a file, expected a folder of runs, or a run; leave it out")
         inside = sorted(path.glob(f"[!.]*/{MANIFEST}"))
         here = [path] if (path / MANIFEST).is_file() else [manifest.parent for manifest in inside]
         if not here and not _results_in(path):
@@ -134,6 +141,8 @@ def _at_hand(
             "teachers": {name: _but_data(how, facts["data"]) for name, how in taught.items()},
             **{name: facts[name] for name in ("logits", "views") if name in facts},
         }
+        if facts["data"] != scored_on:
+            about[TRAINED_ON] = facts["data"][:SHORT]
         known = all(taught.get(teacher) for teacher in facts["recipe"]["teachers"])
         if not known or ("views" not in facts and facts["recipe"]["augment"] == "views"):
             about["cache"] = facts["cache"][:SHORT_CACHE]  # all that tells what it read from others
@@ -172,8 +181,12 @@ def _key(about: About) -> str:
 
 
 def _read(about: About) -> dict[str, Any]:
-    """Return in what form a student read its teachers; an older run does not say it."""
+    """Return which data a student learned from, and in what form it read its teachers there.
+
+    An older run does not say the form.
+    """
     found = dict(about.get("logits") or LOGITS) if about["teachers"] else {}
+    found[TRAINED_ON] = about.get(TRAINED_ON, SHOWN_DATA)
     views = about.get("views") or {}
     return found | {name: views[key] for name, key in VIEWS.items() if key in views}
 

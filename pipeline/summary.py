@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.ablations import Table
 from pipeline.planning import PlannedRow
 from pipeline.results import Result, Results
-from student.bootstrap import paired_interval
+from student.bootstrap import Interval, paired_interval
 from student.recipe import MOVED, VAL
 
 VALIDATION = (VAL, MOVED)
@@ -41,9 +41,10 @@ def summarise(
         own = {split: _found(row, split, results) for split in (*tests, *VALIDATION)}
         other = full.get(row.group)
         differences = {
-            split: _difference(own[split], _found(other, split, results), split, videos[split])
+            split: gap._asdict()
             for split in tests
             if other is not None and row.name != table.full and own[split]
+            if (gap := _difference(own[split], _found(other, split, results), split, videos[split]))
         }
         found.append(
             {
@@ -79,9 +80,9 @@ def spread(results: Sequence[Result], split: str) -> dict[str, Any]:
 
 def _difference(
     row: Sequence[Result], full: Sequence[Result], split: str, videos: Sequence[str]
-) -> dict[str, float]:
+) -> Interval | None:
     gap_N = 100 * (mean_iou(row, split) - mean_iou(full, split))
-    return paired_interval(gap_N, groups=videos)._asdict()
+    return paired_interval(gap_N, groups=videos)
 
 
 def mean_iou(results: Sequence[Result], split: str) -> npt.NDArray[np.float64]:

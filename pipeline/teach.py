@@ -20,9 +20,8 @@ from stores.folds import assign_folds, sources_of
 from student.forward import resolve_device
 from student.model import model_facts, network_shape
 from student.network import Network, find_backbone
-from student.recipe import TEACHER_KNOBS, Recipe, recipe_json
+from student.recipe import BIASES, TEACHER_KNOBS, Recipe, recipe_json, training_version
 
-BIASES = ("id", "ood")
 MOST_STRETCH = 1000  # no video has as many moments
 
 
@@ -44,8 +43,10 @@ def teach(
 
     With `folds` of at least 2 it is cross-fitted; `fold_by` is a regular expression whose first group
     finds in a video's id what it was cut from. Raises RefkdError if `out` holds a model of other
-    inputs, the data has no train split, or a video does not match.
+    inputs, an argument is out of range, the data has no train split, or a video does not match.
     """
+    if bias not in BIASES:
+        raise RefkdError(f"bias must be one of {', '.join(BIASES)}, got {bias}")
     if moved_span_loss and bias != "ood":
         raise RefkdError(f"--moved-span-loss is for --bias ood, got --bias {bias}")
     if not 1 <= moved_stretch <= MOST_STRETCH or (moved_stretch > 1 and bias != "ood"):
@@ -67,6 +68,7 @@ def teach(
         "moved_stretch": moved_stretch,
         "data": dataset.seal,
         "backbone_version": find_backbone(recipe.backbone)[1],
+        **training_version(),
     }
     if parts:  # one fold is none: such a teacher is what it would be without folds
         inputs["folds"] = folds

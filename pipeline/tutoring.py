@@ -4,6 +4,7 @@ Apart from `distill`, which answers for finished runs without importing torch. S
 pairs, V views of each, K teachers, B = 2 boundaries, T clips.
 """
 
+import logging
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ from student.recipe import Recipe
 from student.viewing import CachedViews
 from student.views import Viewer
 
+log = logging.getLogger("refkd")
+
 
 def tutor(
     folder: Path,
@@ -51,6 +54,8 @@ def tutor(
     Raises RefkdError if the cache has other training pairs than the data, or was not weighed.
     """
     device = resolve_device(device)
+    if recipe.beyond_eq_5 and recipe.num_warm >= recipe.epochs:
+        log.warning("all %d epochs are warm-up: targets are by eq. 5 throughout", recipe.epochs)
     shape, rows = network_shape(data, recipe), data.rows("train")
     found = train_rows(cache, rows)
     weights = open_weights(cache) if recipe.teachers else None

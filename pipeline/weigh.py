@@ -73,11 +73,19 @@ def weigh(cache: Path, *, scheduler: str | None = None) -> Path:
 
 
 def num_threads() -> int:
-    """Return how many threads Dask uses in this process: what its settings say, or all cores."""
+    """Return how many threads Dask uses in this process: what its settings say, or all cores.
+
+    Raises RefkdError if its settings say no number.
+    """
     from dask import config
     from dask.system import CPU_COUNT
 
-    return int(config.get("num_workers", None) or CPU_COUNT)
+    asked = config.get("num_workers", None)
+    if asked is None:
+        return int(CPU_COUNT)
+    if not isinstance(asked, int) or isinstance(asked, bool) or asked < 1:
+        raise RefkdError(f"DASK_NUM_WORKERS must be a whole number of at least 1, got {asked}")
+    return asked
 
 
 def _weigh(cache: Cache, compute: Compute, *, threads: int, **told: Any) -> Path:

@@ -26,7 +26,8 @@ def check_cache(
     if missing:
         raise RefkdError(
             f"{cache.folder} holds the teachers {', '.join(cache.teachers)}, not "
-            f"{', '.join(missing)}; run `refkd cache` with --teacher {missing[0]}=DIR"
+            f"{', '.join(missing)}; name some of those by --teachers, or run `refkd cache` with "
+            f"--teacher {missing[0]}=DIR"
         )
     if views is not None:
         _check_views(cache, views)

@@ -25,9 +25,9 @@ from stores.files import MANIFEST, SEAL, locked, write_atomic
 from stores.fingerprints import SHORT, file_digest
 from stores.locknames import building_lock_file
 from stores.manifests import OURS, check_cache_manifest, check_weights_manifest
-from stores.placing import CURRENT
 from stores.remote import AGAIN, Remote, Sealed, open_remote
 from stores.removal import make_way
+from stores.unfinished import CURRENT
 from stores.weights import is_weighed
 
 log = logging.getLogger("refkd")

@@ -14,9 +14,9 @@ from stores.files import locked, publish, read_seal, read_sealed, write_atomic
 from stores.fingerprints import SHORT
 from stores.locknames import weighing_folder, weighing_lock_file
 from stores.removal import make_way, remnants, remove_folder, sweep
+from stores.unfinished import CURRENT
 
 log = logging.getLogger("refkd")
-CURRENT = "current"
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from stores.fingerprints import SHORT
 
 EXPECTED = "expected a cache; give one that `refkd cache` wrote, or run that again"
 BUILDING = ".building"  # folder beside the caches for work that is not finished
+CURRENT = "current"  # file in the weights of a cache: the seal of those that count
 
 
 def stands(folder: Path) -> bool:
@@ -39,8 +40,12 @@ def stands(folder: Path) -> bool:
 
 def refuse_unfinished(folder: Path) -> None:
     """Raise RefkdError if a folder is absent or was never finished, saying what it is instead."""
+    if folder.is_file():
+        raise RefkdError(f"{folder} is a file, expected the folder of a cache; leave it out")
     if not folder.is_dir():
         raise RefkdError(f"no logit cache at {folder}; run `refkd cache` first")
+    if (folder / CURRENT).is_file():
+        raise RefkdError(f"{folder} holds the weights of a cache; give {folder.parent}")
     if (folder / MANIFEST).is_file() and BUILDING not in folder.absolute().parts:
         return
     if BUILDING in folder.absolute().parts:

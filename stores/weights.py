@@ -26,8 +26,8 @@ from stores.cache import Cache
 from stores.errors import RefkdError
 from stores.files import read_seal, read_sealed
 from stores.fingerprints import SHORT
-from stores.placing import CURRENT
 from stores.rowarrays import MANY_SAMPLES, RowArray
+from stores.unfinished import CURRENT
 
 FORMAT = "refkd-weights"
 FORMAT_VERSION = 1

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stores.dataset import DataSet, Lexicon, Rows
+from stores.dataset import DataSet, Rows
+from stores.lexicon import Lexicon
 from stores.seeds import generator
 from student.inputs import Inputs, length_mask, to_device
 

@@ -35,8 +35,10 @@ def paired_interval(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
-) -> Interval:
+) -> Interval | None:
     """Return the mean of differences, one for each pair, and its bootstrap interval.
+
+    None for a single group: nothing is known of how other groups would differ.
 
     `groups` says to which group each pair belongs; without it each is one of its own. Groups are
     drawn anew with replacement, as many as there are; the interval holds the middle `level` of the
@@ -47,6 +49,8 @@ def paired_interval(
     group_N = _numbered(groups, len(difference_N))
     sum_G, size_G = np.bincount(group_N, difference_N), np.bincount(group_N)
     num_groups, random = len(size_G), generator(seed, "bootstrap")
+    if num_groups == 1:
+        return None
     block = max(1, MOST_DRAWS // num_groups)
     means_R = np.empty(resamples)
     for lo in range(0, resamples, block):

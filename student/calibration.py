@@ -54,7 +54,8 @@ def boundary_confidence(
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Return the probability of each boundary's likeliest clip, and whether it is the true one, [N, B].
 
-    Only the clips of a row's own video count; of equally likely clips the first is taken.
+    Only the clips of a row's own video count; of equally likely clips the first is taken. The true
+    clips are those of a pair's first window.
     """
     on_NT = np.arange(logits_NBT.shape[-1]) < clips_N[:, None]
     raw_NBT = np.where(on_NT[:, None], logits_NBT.astype(np.float64), -np.inf)

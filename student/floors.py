@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stores.annotations import Pair
+from stores.pairs import Pair
 from student.metrics import is_hit, scores, stack_windows, temporal_iou
 
 STEPS = 50  # starts and ends of fitted spans are multiples of 1/50 of the duration

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stores.annotations import Pair
 from stores.dataset import DataSet, Rows
 from stores.grid import clip_span, move_rows, resample
+from stores.pairs import Pair
 
 # index of a pair and a number of choices -> one of them; with a stretch, of one stream for both
 Draw = Callable[[int, int], int]

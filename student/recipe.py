@@ -16,6 +16,10 @@ BACKBONES = {  # name: where the class is; the same file holds its VERSION
     "mrtnet": "student.mrtnet:MRTNet",
 }
 PREDICTORS = ("rnn", "transformer")
+BIASES = ("id", "ood")  # of teachers
+TRAINING = (
+    1  # raise by hand when the same inputs would train other weights (tests/test_recorded.py)
+)
 RECTIFICATIONS = {  # name: whether it reads the side branches; functions in student/rectification.py
     "mixed": True,
     "pure-gt": False,
@@ -147,13 +151,23 @@ class Recipe:
     @property
     def needs_side_branches(self) -> bool:
         """Whether a target of this recipe reads the side branches (eq. 9 or eq. 10)."""
-        rectified = RECTIFICATIONS[self.rectify]
-        return bool(self.teachers) and (rectified or (self.reweight and len(self.teachers) > 1))
+        return reads_branches(vars(self))
 
 
 def beyond_eq_5(knobs: Mapping[str, Any]) -> bool:
     """Return whether these fields of a recipe make targets other than eq. 5's after the warm-up."""
-    return bool(knobs["rectify"] != "none" or knobs["reweight"])
+    rectified = bool(knobs["teachers"]) and knobs["rectify"] != "none"
+    return rectified or _weighs_again(knobs)
+
+
+def reads_branches(knobs: Mapping[str, Any]) -> bool:
+    """Return whether a target that these fields of a recipe make reads the side branches."""
+    rectified = bool(knobs["teachers"]) and RECTIFICATIONS[knobs["rectify"]]
+    return rectified or _weighs_again(knobs)
+
+
+def _weighs_again(knobs: Mapping[str, Any]) -> bool:
+    return bool(knobs["reweight"]) and len(knobs["teachers"]) > 1
 
 
 _GT: dict[str, Any] = {"gt_ce_weight": 1.0, "augment_prob": 0.7, "select": "val+moved"}
@@ -208,6 +222,11 @@ def recipe_from_json(values: dict[str, Any]) -> Recipe:
             f"recipe has other fields than this version of refkd knows: {', '.join(odd)}"
         )
     return Recipe(**{**values, "teachers": tuple(values["teachers"])})
+
+
+def training_version() -> dict[str, int]:
+    """Return what the inputs of a model say of the code that trains it: nothing of the first version."""
+    return {"training_version": TRAINING} if TRAINING > 1 else {}
 
 
 def backbone_version(name: str) -> int:

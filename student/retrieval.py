@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stores.annotations import Pair
 from stores.dataset import DataSet, Rows
 from stores.grid import span_seconds
+from stores.pairs import Pair
 from student.forward import Features, model_logits
 from student.inputs import length_mask
 from student.metrics import scores

@@ -122,7 +122,7 @@ def train(
             network.eval()
             with mean.in_place() if mean is not None else nullcontext():
                 entry = _entry(task, epoch, sums)
-                _check_finite(entry, name, recipe)
+                _check_finite(entry, network, name, recipe)
                 progress.history.append(entry)
                 if progress.best_epoch == 0 or _better(
                     entry, progress.history[progress.best_epoch - 1], recipe.select
@@ -150,7 +150,7 @@ def describe_epoch(entry: dict[str, Any], epochs: int) -> str:
 
 
 def _entry(task: Task[Batch], epoch: int, sums: dict[str, Tensor]) -> dict[str, Any]:
-    """Return the record of a finished epoch: counted from 1, mean losses, diagnostics, scores."""
+    """Return the record of a finished epoch: counted from 1, losses as means over batches, diagnostics, scores."""
     losses = {term: value.item() / task.num_batches for term, value in sums.items()}
     return {
         "epoch": epoch + 1,
@@ -174,11 +174,15 @@ def _better(entry: dict[str, Any], best: dict[str, Any], select: str) -> bool:
     return now > before
 
 
-def _check_finite(entry: dict[str, Any], name: str, recipe: Recipe) -> None:
+def _check_finite(entry: dict[str, Any], network: Network, name: str, recipe: Recipe) -> None:
+    """Raise RefkdError if a loss of an epoch, or a weight after its last step, is not finite."""
     wrong = [term for term, value in entry["losses"].items() if not math.isfinite(value)]
+    what = f"loss {', '.join(wrong)} is"
+    if not wrong and not all(bool(p.isfinite().all()) for p in network.parameters()):
+        wrong, what = ["weights"], "weights are"
     if wrong:
         raise RefkdError(
-            f"{name}: loss {', '.join(wrong)} is no longer a number in epoch {entry['epoch']}; "
+            f"{name}: {what} no longer a number in epoch {entry['epoch']}; "
             f"train with a lower --lr than {recipe.lr}"
         )
 

@@ -1,7 +1,8 @@
 """Judging a network on the val split, as it is and with its moments moved.
 
 The val split is drawn as the train split is, so it says nothing of other locations; the same pairs
-with every moment translated to a uniform place (`val_moved`) do, and are made from val alone.
+with every moment translated to a uniform place (`val_moved`) do, and are made from val alone. Of a pair
+with several windows the first is moved, and is all that a prediction is compared with.
 """
 
 from dataclasses import replace
@@ -11,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stores.annotations import Pair
 from stores.dataset import DataSet
+from stores.pairs import Pair
 from stores.seeds import generator
 from student.moving import Mover
 from student.network import Network

@@ -191,3 +191,12 @@ def test_a_cache_whose_source_is_gone(tmp_path, taught_from):
 
     np.testing.assert_allclose((live, once), (4 * seconds(both), seconds(both)), atol=0.051)
     assert more.startswith(" Not counted is what 300 of 600 answers cost: they were taken from")
+
+
+def test_students_of_no_teacher(runs_folder, data, data_folder):
+    """Ground truth only reads no cache, so that none saved anything; no note is missed."""
+    found = find_subjects([runs_folder], {}, data)
+    for member in (one for subject in found for one in subject.at_hand):
+        member.facts["recipe"]["teachers"] = []
+
+    assert "No student shown learned from teachers" in saving(found)

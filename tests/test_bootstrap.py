@@ -13,9 +13,10 @@ def test_equal_differences_leave_no_doubt():
     assert paired_interval([0.25] * 7) == (0.25, 0.25, 0.25)
 
 
-def test_one_pair_is_its_own_interval():
-    """A single pair can only be drawn again and again."""
-    assert paired_interval([-0.5]) == (-0.5, -0.5, -0.5)
+def test_one_group_has_no_interval():
+    """What can only be drawn again and again says nothing of others."""
+    assert paired_interval([-0.5]) is None
+    assert paired_interval([-0.5, 0.5], groups=["a", "a"]) is None
 
 
 @pytest.mark.parametrize(

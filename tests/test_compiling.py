@@ -273,22 +273,19 @@ def test_half_a_training_goes_on_as_it_began(
         assert told == ("c++ for cpu" if compiled else None)
 
 
-def test_half_a_training_of_another_compiler_is_not_used(
-    data_folder, tmp_path, monkeypatch, caplog, uncompiled
-):
-    """It would end in other bits: the training begins anew, as it is asked for now."""
+@pytest.mark.usefixtures("uncompiled")
+def test_half_a_training_of_another_compiler_is_refused(data_folder, tmp_path, monkeypatch):
+    """It would end in other bits: it is refused, and what is there stays."""
 
     def taught(data, out):
         return teach(data, out, bias="id", recipe=QUICK, device="cpu", threads=1, compiled=True)
 
     out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
     monkeypatch.setattr(fitting, "compiler", lambda device: "newer")
-    with caplog.at_level(logging.INFO, "refkd"):
-        taught(data_folder, out)
 
-    assert "computed otherwise: compiled (was c++ for cpu, now newer)" in caplog.text
-    assert "going on after" not in caplog.text
-    assert len(uncompiled) == 2
+    with pytest.raises(RefkdError, match=r"otherwise: compiled \(was c\+\+ for cpu, now newer\)"):
+        taught(data_folder, out)
+    assert (out.with_name(".t.building") / "checkpoint").exists()
 
 
 @pytest.mark.usefixtures("uncompiled")

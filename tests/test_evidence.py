@@ -78,9 +78,10 @@ def test_a_difference_that_may_be_none_does_not_stand_out():
 
 
 def test_pairs_of_one_video_are_one():
-    """What one video shows, however often, is drawn as a whole: here always all of it."""
-    found = {"main": [scored(0, ious=(0.7, 0.3))], "other": [scored(0, ious=(0.5, 0.4))]}
-    text = differences("main", found, {"test_ood": ["v", "v"]}, suffix="")
+    """What one video shows, however often, is drawn as a whole: here each video's mean is the same."""
+    ious = {"main": (0.7, 0.3, 0.5), "other": (0.5, 0.4, 0.45)}  # +20 and -10 in v, +5 in w
+    found = {name: [scored(0, ious=own)] for name, own in ious.items()}
+    text = differences("main", found, {"test_ood": ["v", "v", "w"]}, suffix="")
 
     assert rows(text)["minus other"][0] == "+5.00 [+5.00, +5.00]"
     assert "a paired bootstrap over the videos of the split" in text

@@ -46,17 +46,23 @@ def test_half_a_training_of_other_inputs_is_refused(data_folder, tmp_path, monke
     assert (out.with_name(".t.building") / "checkpoint").exists()
 
 
-def test_half_a_training_by_another_torch_begins_anew(data_folder, tmp_path, monkeypatch, caplog):
-    """Another version computes other bits: the half-done work is dropped, and that is said."""
+@pytest.mark.parametrize(("name", "value"), [("torch", "1.0"), ("device", "cuda")])
+def test_half_a_training_that_was_computed_otherwise(
+    data_folder, tmp_path, monkeypatch, name, value
+):
+    """Another torch or device computes other bits: it is refused by name, and the work is kept."""
     out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
     record = json.loads(begun(out).read_bytes())
-    record["how"]["torch"] = "1.0"
+    record["how"][name] = value
     begun(out).write_text(json.dumps(record))
-    with caplog.at_level(logging.INFO, "refkd"):
-        taught(data_folder, out)
+    half = (out.with_name(".t.building") / "checkpoint").read_bytes()
 
-    assert "half a training is not used, it was computed otherwise: torch (was 1.0," in caplog.text
-    assert "going on after" not in caplog.text
+    with pytest.raises(
+        RefkdError,
+        match=rf"computed otherwise: {name} \(was {value}, now .*delete it to start over",
+    ):
+        taught(data_folder, out)
+    assert (out.with_name(".t.building") / "checkpoint").read_bytes() == half
 
 
 def test_a_run_that_goes_on_elsewhere_says_so(data_folder, tmp_path, monkeypatch, caplog):

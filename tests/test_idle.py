@@ -43,6 +43,24 @@ def _call(check, arguments):
         ),
         ("--teachers=id --hard", "--hard is for several teachers, got --teachers id"),
         (
+            "--teachers= --gt-ce-weight 1 --rectify window",
+            "--rectify is for students of teachers, got none by --teachers",
+        ),
+        (
+            "--teachers= --gt-ce-weight 1 --side-weight 0.7",
+            "--side-weight is for students of teachers, got none by --teachers",
+        ),
+        (
+            "--teachers=id --rectify none --warmup 0.5",
+            "--warmup is for targets by eq. 12, got --rectify none for the one teacher id, which is "
+            "eq. 5 in every epoch",
+        ),
+        (
+            "--affinity-dropout-off --rectify pure-gt --no-reweight",
+            "--affinity-dropout-off is for targets that read side branches, got --rectify pure-gt "
+            "without re-weighting",
+        ),
+        (
             "--rectify none --no-reweight --warmup 0.5",
             "--warmup is for targets by eq. 12, got --rectify none --no-reweight, which is eq. 5 in "
             "every epoch",
@@ -69,6 +87,9 @@ def test_a_student_that_would_be_the_same(arguments, message):
         "--recipe best --augment none",  # what the named recipe says besides was not given
         "--recipe views-gt-right --granularity fixed",
         "--granularity fixed --no-hard",
+        "--teachers= --gt-ce-weight 1 --rectify none --no-reweight --side-weight 0",
+        "--teachers=id --rectify none --no-reweight --side-weight 0",
+        "--teachers=id --affinity-dropout-off",
         "--rectify none --warmup 0.5",  # re-weighting is of eq. 12
         "--rectify window --tau 0.2",
         "--rectify pure-gt --gt-threshold 0.2",

@@ -73,11 +73,12 @@ def test_results(tmp_path):
     """What ablate keeps is no annotations, in a folder or alone."""
     kept, data = Results(tmp_path), {"data": "digest"}
     settings = {"backbone": "vslnet", "bias": "id", "seed": 0}
+    head = {"format": FORMAT, "version": 1, "seals": {"models": []}}
     for seed in range(2):
         about = {"kind": "student", "recipe": recipe_json(Recipe(seed=seed)), "teachers": {}}
-        kept.keep({"format": FORMAT, "version": 1, "about": {**about, **data}})
+        kept.keep({**head, "about": {**about, **data}})
     teacher = {"kind": "teacher", "teachers": {"id": settings}, **data}
-    path = kept.keep({"format": FORMAT, "version": 1, "about": teacher})
+    path = kept.keep({**head, "about": teacher})
     (tmp_path / "floors.json").write_text("{}")
 
     assert inspect(tmp_path) == {

@@ -120,11 +120,14 @@ def test_sources_of_pairs(data):
     videos = [pair.video for pair in data.pairs["test_iid"]]
 
     assert pair_sources(data, ["test_iid"]) == {"test_iid": videos}
-    assert pair_sources(data, ["test_iid"], group_by=r"_(\d)") == {
-        "test_iid": [video.split("_")[2][0] for video in videos]
+    assert pair_sources(data, ["test_iid"], group_by=r"(\d)$") == {
+        "test_iid": [video[-1] for video in videos]
     }
     with pytest.raises(RefkdError, match=r"video test_iid_000 does not match .*; mend --group-by"):
         pair_sources(data, ["test_iid"], group_by="(nothing)")
+    one_source = r"the one source test in all \d+ videos of test_iid, and intervals need several"
+    with pytest.raises(RefkdError, match=one_source):
+        pair_sources(data, ["test_iid"], group_by="(test)")
 
 
 def test_splits_that_are_judged(data):

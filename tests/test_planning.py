@@ -214,6 +214,11 @@ def test_views_are_missed_before_anything_is_trained(plan):
         ),
         ("recipes", RECIPES["best"], "rows RefKD and recipe best of .*, augment views; leave"),
         (
+            "3",
+            {"teachers": ("id",)},
+            "rows RefKD and w/o DR of .* for the one teacher id; name several by --teachers",
+        ),
+        (
             "warmup",
             {"epochs": 5},  # 5 and 10 percent are rounded up
             "rows 5% warm-up and 10% warm-up of .* with 1 of 5 epochs of warm-up; give more --epochs",

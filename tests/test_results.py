@@ -42,7 +42,14 @@ def student(data, recipe=RECIPE, taught=TAUGHT, *, version=1, logits=LOGITS):
 
 
 def result(about, **more):
-    return {"format": "refkd-result", "about": about, "iou": {"test": [0.5]}, **more}
+    seals = {"models": []}
+    return {
+        "format": "refkd-result",
+        "about": about,
+        "seals": seals,
+        "iou": {"test": [0.5]},
+        **more,
+    }
 
 
 def test_kept_and_found(data, tmp_path):
@@ -159,7 +166,26 @@ def test_other_files_are_left_alone(data, tmp_path):
     (tmp_path / "notes.json").write_text(json.dumps({"format": "mine"}))
     (tmp_path / "list.json").write_text("[1, 2]")
     assert Results(tmp_path).find(student(data)) is None
-    (tmp_path / "half.json").write_text('{"format": "refkd-res')
+    (tmp_path / "broken.json").write_text("[1")
+    (tmp_path / "folder.json").mkdir()
+    assert Results(tmp_path).every() == []
+    (tmp_path / "half.json").write_text('{"format": "refkd-result", "ver')
 
     with pytest.raises(RefkdError, match=r"half\.json is not complete JSON .*delete it and run"):
+        Results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("more", "lacking"),
+    [
+        ("", "about lacks kind, data, teachers"),
+        (', "about": {"kind": "teacher"}', "about lacks data, teachers"),
+        (', "about": {"kind": "x", "data": "", "teachers": {}}', "seals lacks models"),
+    ],
+)
+def test_a_result_that_lacks_something(tmp_path, more, lacking):
+    """A file that calls itself a result and is none of ours is named, with what to do."""
+    (tmp_path / "r.json").write_text('{"format": "refkd-result"' + more + "}")
+
+    with pytest.raises(RefkdError, match=rf"r\.json is damaged: {lacking}; delete it and run"):
         Results(tmp_path)

@@ -92,7 +92,7 @@ def test_a_cache_without_the_teachers():
     """It is refused, unless the table can use its two ID teachers."""
     twins = source("t", {"x": trained("id", 1), "y": trained("id", 2)})
 
-    with pytest.raises(RefkdError, match="holds the teachers x, y, not id, ood; run `refkd cache`"):
+    with pytest.raises(RefkdError, match="holds the teachers x, y, not id, ood; name some"):
         grouped([pair("a", 0), twins])
     assert grouped([pair("a", 0), twins], twins=True) == {"": ["a"]}
     with pytest.raises(RefkdError, match="no cache given holds the teachers id, ood; add one"):
@@ -169,3 +169,12 @@ def test_a_cache_given_twice(cache_folder, data):
     """The same cache under two names would be two pairs that are one."""
     with pytest.raises(RefkdError, match="holds the same as another cache given; give each once"):
         open_sources([cache_folder, cache_folder], data, {})
+
+
+def test_other_versions_of_code_are_another_group():
+    """They are named where nothing else differs, and only there."""
+    sources = [pair("a", 0, backbone_version=1), pair("b", 1, backbone_version=2)]
+    other = pair("c", 0, backbone="seqpan", backbone_version=2)
+
+    assert grouped(sources) == {"backbone_version 1": ["a"], "backbone_version 2": ["b"]}
+    assert grouped([sources[0], other]) == {"backbone vslnet": ["a"], "backbone seqpan": ["c"]}

@@ -218,3 +218,42 @@ def test_runs_that_are_teachers(data, teacher_folders):
     """Teachers alone make no report: a student is asked for."""
     with pytest.raises(RefkdError, match="no student is among the runs"):
         find_subjects([teacher_folders["id"]], {}, data)
+
+
+def test_students_of_other_data_stand_apart(runs_folder, data, monkeypatch):
+    """Two seeds of one recipe on two data sets are no seeds of one student, and named by the data."""
+    from pipeline import subjects
+
+    def on_two(folder):
+        facts, seal = read_facts(folder)
+        if facts["recipe"]["seed"] == 0:
+            return facts, seal
+        taught = {name: how | {"data": "f" * 64} for name, how in facts["taught_by"].items()}
+        return facts | {"data": "f" * 64, "taught_by": taught}, seal
+
+    monkeypatch.setattr(subjects, "read_facts", on_two)
+    found = named(find_subjects([runs_folder], {}, data))
+
+    assert {name: len(one.members) for name, one in found.items()} == {
+        "RefKD, trained-on these data": 1,
+        "0% warm-up, trained-on these data": 1,
+        f"RefKD, trained-on {'f' * 16}": 1,
+    }
+
+
+def test_a_teacher_called_by_the_other_bias(runs_folder, teacher_folders, data, caplog):
+    """The name that was given wins, and what the folder holds is said."""
+    swapped = {"id": [teacher_folders["ood"]], "mine": [teacher_folders["id"]]}
+    found = named(find_subjects([runs_folder], swapped, data))
+
+    assert {"ID teacher", "MINE teacher"} <= found.keys()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"--teacher id is {teacher_folders['ood']}, a teacher of bias ood"
+    ]
+
+
+def test_a_file_among_the_runs(runs_folder, data):
+    """As `runs/*` of a shell gives, notes of costs among them."""
+    (note,) = list(runs_folder.glob("*.cost"))[:1]
+    with pytest.raises(RefkdError, match=r"\.cost is a file, expected a folder of runs, or a run"):
+        find_subjects([note], {}, data)

@@ -79,6 +79,7 @@ def test_the_debiased_teacher_records_how(data_folder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
+        ({"bias": "OOD"}, "bias must be one of id, ood, got OOD"),
         ({"bias": "id", "moved_span_loss": True}, "--moved-span-loss is for --bias ood"),
         ({"bias": "id", "moved_stretch": 2.0}, "got 2 for --bias id"),
         ({"bias": "ood", "moved_stretch": 0.5}, "factor of 1 to 1000 .* got 0.5"),

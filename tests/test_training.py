@@ -194,3 +194,17 @@ def test_average_is_validated_and_kept(tmp_path):
     assert plain.history[-1]["losses"] == averaged.history[-1]["losses"]
     assert averaged.best_weights["a"] < plain.best_weights["a"]  # it rises from 0 and the mean lags
     assert torch.equal(resumed.best_weights["a"], averaged.best_weights["a"])
+
+
+def test_weights_that_are_no_numbers_stop_the_run(tmp_path):
+    """The last step of all may break them: no loss is measured after it."""
+
+    class Broken(Line):
+        def validate(self):
+            self.network.a.data.fill_(torch.inf if self.epoch == 3 else 1.0)
+            return super().validate()
+
+    with pytest.raises(
+        RefkdError, match=r"weights are no longer a number in epoch 4; .*--lr than 0.1"
+    ):
+        run(Broken(), tmp_path)

@@ -61,3 +61,15 @@ def test_one_teacher_has_all_the_weight(data_folder, make_cache, tmp_path):
 
     for entry in facts["history"]:
         assert entry["diagnostics"]["weight/ood"] == {"mean": 1.0, "quantiles": [1.0] * 5}
+
+
+@pytest.mark.parametrize(("change", "told"), [({}, True), ({"warmup": 0.5}, False)])
+def test_a_warm_up_without_end_is_said(data_folder, make_cache, tmp_path, caplog, change, told):
+    """A fifth of one epoch is a whole one: what the recipe does besides comes to nothing."""
+    recipe = Recipe(**{**QUICK, "epochs": 1 + ("warmup" in change)}, **change)
+    distill(
+        data_folder, make_cache("id", "ood"), tmp_path / "runs", recipe, device="cpu", threads=1
+    )
+
+    said = "all 1 epochs are warm-up: targets are by eq. 5 throughout"
+    assert (said in caplog.messages) == told

@@ -165,6 +165,18 @@ def test_threads_move_no_bit(folder, weighed, threads):
         assert all_bytes(weigh(folder)) == weighed
 
 
+@pytest.mark.parametrize("threads", ["abc", -2, 0, 1.5, True])
+def test_threads_that_are_no_number(threads):
+    """What DASK_NUM_WORKERS says is named."""
+    import dask
+
+    with (
+        dask.config.set(num_workers=threads),
+        pytest.raises(RefkdError, match=f"DASK_NUM_WORKERS must be a whole .*, got {threads}"),
+    ):
+        num_threads()
+
+
 def test_many_samples(folder, monkeypatch):
     """The cross-entropies of many samples lie in an eighth as many files, and are the same."""
     weigh(folder)

@@ -22,6 +22,7 @@ from student.recipe import Recipe, recipe_json
 from student.views import VERSION as VIEWS
 
 Found = dict[int, Result]  # by the place of the pair of teachers
+OF_CODE = ("training_version", "backbone_version")  # what a model says of the code that made it
 
 
 class Evidence:
@@ -151,16 +152,14 @@ def _of_split(split: str) -> Sequence[str]:
 def _key(about: About) -> str:
     """Return a digest that is equal for results about the same, whichever version of the code made it."""
     teachers: dict[str, Any] = {
-        name: {
-            k: OTHER_DATA if k == "data" else v for k, v in own.items() if k != "backbone_version"
-        }
+        name: {k: OTHER_DATA if k == "data" else v for k, v in own.items() if k not in OF_CODE}
         for name, own in about["teachers"].items()
     }
-    plain = {name: value for name, value in about.items() if name != "backbone_version"}
+    plain = {name: value for name, value in about.items() if name not in OF_CODE}
     return about_key({**plain, "teachers": teachers})
 
 
-def _code_version(result: Result) -> int:
+def _code_version(result: Result) -> list[int]:
     about = result["about"]
     own = [about, *about["teachers"].values()]
-    return max(int(one.get("backbone_version", 0)) for one in own)
+    return [max(int(one.get(name, 0)) for one in own) for name in OF_CODE]

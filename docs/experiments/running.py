@@ -16,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cli.main import refkd
+from experiments.evidence import OF_CODE
 from experiments.floors import keep_floors
 from experiments.plan import Data, Plan
 from experiments.steps import Step, data_steps, experiment_steps
@@ -27,7 +28,7 @@ from stores.models import read_facts
 
 log = logging.getLogger("refkd")
 HERE = Path(__file__).resolve().parent  # $EXPERIMENTS_CODE in commands
-OF_DATA_AND_CODE = ("data", "backbone_version")
+OF_DATA_AND_CODE = ("data", *OF_CODE)
 
 
 class Runner:
