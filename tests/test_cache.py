@@ -365,9 +365,7 @@ def test_other_version(cache):
 
 def test_teacher_that_is_not_there(cache):
     """A teacher that the cache lacks is named, with those that it holds."""
-    with pytest.raises(
-        RefkdError, match=r"holds the teachers id, ood, not third; run `refkd cache`"
-    ):
+    with pytest.raises(RefkdError, match=r"holds the teachers id, ood, not third; name some"):
         check_cache(open_cache(cache), teachers=["id", "third"])
 
 
