@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,13 @@ def run_units(
             write = _write_behind if behind else _sync_behind
             yield from write(units, open_forward(), folder, layout, note, settle)
         return
+    context = multiprocessing.get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
     executor = ProcessPoolExecutor(
         max_workers=min(workers, len(units)),
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=context,
         initializer=_start,
-        initargs=(open_forward, folder, layout, note, settle),
+        initargs=(theirs, open_forward, folder, layout, note, settle),
     )
     try:
         futures = [executor.submit(_work, unit) for unit in units]
@@ -65,7 +68,11 @@ def run_units(
             "with fewer --workers"
         ) from None
     finally:
+        # nothing is under way: a worker that were asked to end might wait for ever for a lock that
+        # another one, killed at its own end, has taken with it
+        ours.close()
         executor.shutdown(cancel_futures=True)
+        theirs.close()
 
 
 def _sync_behind(
@@ -180,12 +187,17 @@ _worker: _Worker | None = None
 
 
 def _start(
-    open_forward: OpenForward, folder: Path, layout: RowArray, note: Note, settle: Settle
+    until: Connection,
+    open_forward: OpenForward,
+    folder: Path,
+    layout: RowArray,
+    note: Note,
+    settle: Settle,
 ) -> None:
-    """Prepare a worker process."""
+    """Prepare a worker process, which ends when the other end of `until` is closed."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends us
-    hold_to_parent()
+    hold_to_parent(until)
     _worker = _Worker(open_forward, folder, layout, note, settle)
 
 

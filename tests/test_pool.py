@@ -1,6 +1,8 @@
 """Worker processes: what they yield, and what an error costs."""
 
+import multiprocessing
 import threading
+import time
 
 import pytest
 from planned import Ask, make_plan, said
@@ -123,3 +125,21 @@ def test_an_error_while_opening_is_passed_on(tmp_path):
 class Refusing:
     def __call__(self):
         raise RefkdError("no teacher here")
+
+
+class Lingering:
+    """A worker that does its work and does not end: here for a thread, else for a lock of the dead."""
+
+    def __call__(self):
+        threading.Thread(target=time.sleep, args=(900,)).start()
+        return said
+
+
+def test_a_worker_that_does_not_end(tmp_path):
+    """When all units are done nobody waits for it: it is gone, long before it would have ended."""
+    began = time.monotonic()
+    done = list(run_units(UNITS, Lingering(), tmp_path, PLAN.layout, note=print, workers=2))
+
+    assert len(done) == 10
+    assert multiprocessing.active_children() == []
+    assert time.monotonic() - began < 600
