@@ -65,7 +65,8 @@ def refuse_idle_of_table(recipe: Recipe, table: Table, rows: Sequence[str]) -> N
     students = [
         row for row in table.rows if isinstance(row, Student) and (not rows or row.name in rows)
     ]
-    # the base's teachers say which caches a row may learn from, even where it has some of its own
+    # the base's teachers say which caches a row may learn from, even where it has some of its own, as
+    # `two ID teachers` has: what matters to that row alone counts as idle beside one teacher
     refuse_idle(recipe, [{k: v for k, v in r.changes.items() if k != "teachers"} for r in students])
 
 

@@ -137,7 +137,7 @@ def saving(subjects: Sequence[Subject]) -> str:
         for subject in subjects
         for one in (subject.at_hand if subject.kind == "student" else ())
     ):
-        return paragraph("No student shown learned from teachers: no cache saved anything.")
+        return paragraph("No student at hand learned from teachers: no cache saved anything.")
     if not forwards:
         return paragraph(
             "What the cache saved is not recorded: the notes of its stages are missing."

@@ -128,11 +128,13 @@ def _begin(
             if threads not in (None, how["threads"]):
                 log.warning("going on with %d threads, as the run began", how["threads"])
             return _gone_on(record, begun, processor)
-        change = describe_change({name: how.get(name) for name in as_begun}, as_begun)
-        raise RefkdError(
-            f"{building} holds half a training that was computed otherwise: {change}; "
-            "go on where it was begun, or delete it to start over"
-        )
+        if any(building.glob("checkpoint*")):  # else there is nothing to lose
+            change = describe_change({name: how.get(name) for name in as_begun}, as_begun)
+            there = f"with --device {how['device']}, " if how["device"] != here["device"] else ""
+            raise RefkdError(
+                f"{building} holds half a training that was computed otherwise: {change}; "
+                f"go on {there}where it was begun, or delete it to start over"
+            )
     how = {**as_asked, "processor": processor, "threads": threads or torch.get_num_threads()}
     building.mkdir(parents=True, exist_ok=True)
     write_json(record, {"inputs": inputs, "how": how})

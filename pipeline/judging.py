@@ -1,5 +1,6 @@
 """Doing a trial in a process of its own: train the student if need be, score once, keep the result."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from stores.fingerprints import SHORT, digest, file_digest
 from stores.folds import sources_of
 from stores.models import check_fit
 
+log = logging.getLogger("refkd")
 LAYERS = ("stores", "student", "pipeline")
 Scores = dict[str, dict[str, float]]  # by split, then measure, in percent
 Ious = dict[str, list[float]]
@@ -154,19 +156,21 @@ def pair_sources(
     """Return the video of each pair of some splits, in the order of the IoUs that are kept.
 
     With `group_by`, a regular expression whose first group finds in a video's id what it was cut
-    from, that. Raises RefkdError if a video does not match, or all of a split are of one source.
+    from, that. Raises RefkdError if a video does not match, or every split has but one source.
     """
     videos = {split: [pair.video for pair in data.pairs[split]] for split in splits}
     if not group_by:
         return videos
     known = sources_of(chain.from_iterable(videos.values()), group_by, option="--group-by")
     sources = {split: [known[video] for video in own] for split, own in videos.items()}
-    for split, own in sources.items():
-        if len({*own}) == 1 and len({*videos[split]}) > 1:
-            raise RefkdError(
-                f"--group-by {group_by} finds the one source {own[0]} in all {len({*videos[split]})} "
-                f"videos of {split}, and intervals need several; mend it"
-            )
+    lone = [split for split, own in sources.items() if len({*own}) == 1]
+    told = ", ".join(f"{sources[split][0]} in all videos of {split}" for split in lone)
+    if lone == list(sources):
+        raise RefkdError(
+            f"--group-by {group_by} finds one source, {told}, and intervals need several; mend it"
+        )
+    if lone:
+        log.warning("no interval: --group-by %s finds one source, %s", group_by, told)
     return sources
 
 

@@ -235,6 +235,7 @@ def _taught_alike(trial: Trial) -> str:
     recipe = trial.recipe
     alike = {
         "warmup": recipe.num_warm if recipe.beyond_eq_5 else 0,
+        "rectify": recipe.rectify if recipe.teachers else "none",
         "reweight": recipe.reweight and len(recipe.teachers) > 1,
     }
     return about_key({**trial.about, "recipe": {**trial.about["recipe"], **alike}})
@@ -247,8 +248,12 @@ def _in_common(first: Row, second: Row, recipe: Recipe | None) -> str:
     differ = [name for name in both if one.get(name) != other.get(name)]
     if recipe is None or not differ:
         return "for these teachers; leave that to --recipe paper"
-    if differ == ["reweight"]:
-        return f"for the one teacher {','.join(recipe.teachers)}; name several by --teachers"
+    if not recipe.teachers:
+        return "without teachers; name some by --teachers"
+    if len(recipe.teachers) == 1 and recipe.reweight and recipe.rectify == "none":
+        return f"for the one teacher {recipe.teachers[0]} with rectify none; name several by --teachers"
+    if len(recipe.teachers) == 1 and differ == ["reweight"]:
+        return f"for the one teacher {recipe.teachers[0]}; name several by --teachers"
     if differ == ["warmup"] and recipe.beyond_eq_5:
         return f"with {recipe.num_warm} of {recipe.epochs} epochs of warm-up; give more --epochs"
     if differ == ["warmup"]:  # nothing to warm up for

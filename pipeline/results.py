@@ -30,6 +30,7 @@ FORMAT = "refkd-result"
 VERSION = 1
 DECIMALS = 4
 PARTS = {"about": ("kind", "data", "teachers"), "seals": ("models",)}  # that every reader needs
+CALLED = re.compile(rb'"format"\s*:\s*"' + FORMAT.encode() + b'"')
 LONGEST_NAME = 150
 ABSENT = (None, False, 0, "", "none")  # a setting at one of these is like one that is not there
 NEUTRAL = {"moved_stretch": 1.0}  # and so are these, settings being added as versions go by
@@ -107,17 +108,15 @@ def about_key(about: About) -> str:
 
 
 def is_result(path: Path) -> bool:
-    """Return whether a file begins as results do; others are not ours to read, and may be large."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as opened:
-        return f'"{FORMAT}"'.encode() in opened.read(64)
+    """Return whether a file calls itself a result, whole or not; others are not ours to parse."""
+    return path.is_file() and bool(CALLED.search(path.read_bytes()))
 
 
 def read_result(path: Path) -> Result:
     """Return a result. Raises RefkdError if it is damaged."""
-    repair = "delete it and run the same command again"
-    result: Result = read_json(path, repair=repair)
+    repair = "delete it and run the same `refkd ablate` again"
+    found = read_json(path, repair=repair)
+    result: Result = found if isinstance(found, dict) else {}
     for place, names in PARTS.items():
         part = result.get(place)
         lacking = [name for name in names if not isinstance(part, dict) or name not in part]

@@ -120,15 +120,14 @@ def make_groups(
     flat = [_flat(sources[0], names, views=views) for sources in alike.values()]
     named = dict.fromkeys(name for own in flat for name in own)
     differ = [name for name in named if any(own.get(name) != flat[0].get(name) for own in flat)]
-    plain = [name for name in differ if "version" not in name]
-    names_of = [
-        [", ".join(f"{name} {said(own.get(name, False))}" for name in some) for own in flat]
-        for some in (plain, differ)
-    ]
-    called = names_of[
-        len({*names_of[0]}) < len(flat)
-    ]  # versions of code where nothing else differs
-    return [Group(name, group) for name, group in zip(called, alike.values(), strict=True)]
+
+    def called(some: Sequence[str]) -> list[str]:
+        return [", ".join(f"{name} {said(own.get(name, False))}" for name in some) for own in flat]
+
+    calls = called([name for name in differ if "version" not in name])
+    if len({*calls}) < len(flat):  # nothing but versions of code tells some of them apart
+        calls = called(differ)
+    return [Group(name, group) for name, group in zip(calls, alike.values(), strict=True)]
 
 
 def _flat(source: Source, names: Sequence[str], *, views: bool) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def stands(folder: Path) -> bool:
 def refuse_unfinished(folder: Path) -> None:
     """Raise RefkdError if a folder is absent or was never finished, saying what it is instead."""
     if folder.is_file():
-        raise RefkdError(f"{folder} is a file, expected the folder of a cache; leave it out")
+        raise RefkdError(f"{folder} is a file; give the folder of a cache")
     if not folder.is_dir():
         raise RefkdError(f"no logit cache at {folder}; run `refkd cache` first")
     if (folder / CURRENT).is_file():

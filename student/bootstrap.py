@@ -63,7 +63,7 @@ def paired_interval(
 
 def paired_intervals(
     differences_KN: npt.ArrayLike, *, groups: Sequence[Hashable] | None = None, seed: int = 0
-) -> list[Interval]:
+) -> list[Interval | None]:
     """Return what `paired_interval` says of each of several comparisons, up to rounding.
 
     All share their resamples, so that many comparisons on the same pairs cost little more than one.
@@ -72,6 +72,8 @@ def paired_intervals(
     assert difference_KN.ndim == 2, "one row of differences for each comparison"
     group_N = _numbered(groups, difference_KN.shape[1])
     size_G = np.bincount(group_N).astype(np.float64)
+    if len(size_G) == 1:
+        return [None] * len(difference_KN)
     sum_GK = np.stack([np.bincount(group_N, own_N) for own_N in difference_KN], axis=1)
     means_RK = np.empty((RESAMPLES, len(difference_KN)))
     counts_RG = _drawn(len(size_G), seed)

@@ -17,9 +17,8 @@ BACKBONES = {  # name: where the class is; the same file holds its VERSION
 }
 PREDICTORS = ("rnn", "transformer")
 BIASES = ("id", "ood")  # of teachers
-TRAINING = (
-    1  # raise by hand when the same inputs would train other weights (tests/test_recorded.py)
-)
+# raise by hand when the same inputs would train other weights: tests/test_recorded.py
+TRAINING = 1
 RECTIFICATIONS = {  # name: whether it reads the side branches; functions in student/rectification.py
     "mixed": True,
     "pure-gt": False,

@@ -77,8 +77,8 @@ def train(
 ) -> Progress:
     """Train to the last epoch, from the checkpoint if there is one; return history and best weights.
 
-    `origin` are the digests of what is learned from. Raises RefkdError if the loss stops being a
-    number, or the checkpoint is damaged or was learned from something else.
+    `origin` are the digests of what is learned from. Raises RefkdError if a loss or a weight stops
+    being a number, or the checkpoint is damaged or was learned from something else.
     """
     began = time.monotonic()
     network = task.network.to(device)

@@ -199,4 +199,4 @@ def test_students_of_no_teacher(runs_folder, data, data_folder):
     for member in (one for subject in found for one in subject.at_hand):
         member.facts["recipe"]["teachers"] = []
 
-    assert "No student shown learned from teachers" in saving(found)
+    assert "No student at hand learned from teachers" in saving(found)

@@ -17,6 +17,7 @@ def test_one_group_has_no_interval():
     """What can only be drawn again and again says nothing of others."""
     assert paired_interval([-0.5]) is None
     assert paired_interval([-0.5, 0.5], groups=["a", "a"]) is None
+    assert paired_intervals([[-0.5, 0.5], [1.0, 1.0]], groups=["a", "a"]) == [None, None]
 
 
 @pytest.mark.parametrize(

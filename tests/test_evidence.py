@@ -109,10 +109,16 @@ def test_warm_up_figure():
 
 
 def test_no_warm_up_figure_of_one_warm_up():
-    """Students of one warm-up, or of other recipes beside, have no such figure."""
-    subjects = [student("a"), student("b", warmup=0.5, rectify="none")]
+    """Students of one warm-up, of other recipes beside, or that read float16, have no such figure."""
+    (member,) = student("c", warmup=0.5).members
+    half = {**member.about, "logits": {"dtype": "float16", "precision": "float32"}}
+    subjects = [
+        student("a"),
+        student("b", warmup=0.5, rectify="none"),
+        Subject("c", "student", (Member(half),)),
+    ]
 
-    assert warmup_section(subjects, {"a": [scored(1)], "b": [scored(1)]}, ["x"], suffix="") == ""
+    assert warmup_section(subjects, {s.name: [scored(1)] for s in subjects}, ["x"], suffix="") == ""
 
 
 def test_calibration():

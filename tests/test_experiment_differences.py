@@ -37,6 +37,13 @@ def test_what_a_difference_rests_on(one, other, cell):
     assert "**" not in interval_cell(Interval(1.0, -0.5, 2.0), gap_of(*some, "test_iid"))
 
 
+def test_a_difference_without_an_interval():
+    """On one group only there is the mean alone, never bold."""
+    gap = gap_of(found([0.5], [0.5], [0.5]), found([0.3], [0.4], [0.5]), "test_iid")
+
+    assert interval_cell(None, gap) == "+10.00; by pair +20.0 +10.0 +0.0"
+
+
 def test_rows_without_a_pair_in_common_have_no_difference():
     """A student of pair 0 says nothing of a teacher of pair 1."""
     assert gap_of(found([0.5], None), found(None, [0.5]), "test_iid") is None

@@ -139,7 +139,7 @@ def test_what_ablate_keeps_of_teachers_together_is_found(planned, data):
     block = Block("b", (Shown("together"),), (average.name,))
     text = block_text(block, evidence)
     assert "| 50.0 | - | - | 1 |" in text.replace("1.0 / 2.0 / 3.0 / ", "")
-    assert "| RefKD | -37.50 [-37.50, -37.50] (1 run); by pair -50.0 -25.0 |" in text
+    assert "| RefKD | -37.50 (1 run); by pair -50.0 -25.0 |" in text
 
 
 def test_results_of_other_data_or_recipes_are_not_found(planned, data):

@@ -46,9 +46,12 @@ def test_half_a_training_of_other_inputs_is_refused(data_folder, tmp_path, monke
     assert (out.with_name(".t.building") / "checkpoint").exists()
 
 
-@pytest.mark.parametrize(("name", "value"), [("torch", "1.0"), ("device", "cuda")])
+@pytest.mark.parametrize(
+    ("name", "value", "helps"),
+    [("torch", "1.0", "where it was begun"), ("device", "cuda", "with --device cuda, where")],
+)
 def test_half_a_training_that_was_computed_otherwise(
-    data_folder, tmp_path, monkeypatch, name, value
+    data_folder, tmp_path, monkeypatch, name, value, helps
 ):
     """Another torch or device computes other bits: it is refused by name, and the work is kept."""
     out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
@@ -59,10 +62,22 @@ def test_half_a_training_that_was_computed_otherwise(
 
     with pytest.raises(
         RefkdError,
-        match=rf"computed otherwise: {name} \(was {value}, now .*delete it to start over",
+        match=rf"computed otherwise: {name} \(was {value}, now .*; go on {helps}.*, or delete",
     ):
         taught(data_folder, out)
     assert (out.with_name(".t.building") / "checkpoint").read_bytes() == half
+
+
+def test_a_training_that_had_only_begun(data_folder, tmp_path, monkeypatch):
+    """Before the first epoch is done there is nothing to lose: it begins anew as it is asked for now."""
+    out = leave_half_done(taught, data_folder, tmp_path / "t", monkeypatch)
+    record = json.loads(begun(out).read_bytes())
+    record["how"]["device"] = "cuda"
+    begun(out).write_text(json.dumps(record))
+    (out.with_name(".t.building") / "checkpoint").unlink()
+    taught(data_folder, out)
+
+    assert read_facts(out)[0]["how"]["device"] == "cpu"
 
 
 def test_a_run_that_goes_on_elsewhere_says_so(data_folder, tmp_path, monkeypatch, caplog):

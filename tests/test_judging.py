@@ -125,9 +125,20 @@ def test_sources_of_pairs(data):
     }
     with pytest.raises(RefkdError, match=r"video test_iid_000 does not match .*; mend --group-by"):
         pair_sources(data, ["test_iid"], group_by="(nothing)")
-    one_source = r"the one source test in all \d+ videos of test_iid, and intervals need several"
+    one_source = "finds one source, test in all videos of test_iid, test in all videos of test_ood"
     with pytest.raises(RefkdError, match=one_source):
-        pair_sources(data, ["test_iid"], group_by="(test)")
+        pair_sources(data, ["test_iid", "test_ood"], group_by="(test)")
+
+
+def test_one_split_of_one_source(data, caplog):
+    """Where another has several there are intervals: it is said which split has none."""
+    found = pair_sources(data, ["test_iid", "test_ood"], group_by=r"(ood|\d\d$)")
+
+    assert {*found["test_ood"]} == {"ood"}
+    assert len({*found["test_iid"]}) == 24
+    assert caplog.messages == [
+        r"no interval: --group-by (ood|\d\d$) finds one source, ood in all videos of test_ood"
+    ]
 
 
 def test_splits_that_are_judged(data):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from pipeline.ablations import GROUND_TRUTH, PLAIN
-from pipeline.names import Taught, find_row, name_students
+from pipeline.names import Taught, find_row, name_students, teacher_details
 from student.recipe import RECIPES, Recipe, recipe_json
 
 ID = {"bias": "id", "hidden": 64, "seed": 0, "backbone_version": 1}
@@ -108,3 +108,12 @@ def test_teachers_that_nothing_is_known_of():
         "w/o LR, cache 1a",
         "w/o LR, cache 2b",
     ]
+
+
+def test_a_setting_at_its_default_is_said_by_its_value():
+    """A stretch of 1, which a cache leaves out, is no `no`; data are told by their first digits."""
+    how = {"bias": "ood", "data": "f" * 64, "moved_stretch": 1.0}
+    one, other = teacher_details([{"ood": how}, {"ood": how | {"moved_stretch": 2.0}}])
+
+    assert (one["ood moved_stretch"], other["ood moved_stretch"]) == (1.0, 2.0)
+    assert one["ood data"] == "f" * 16

@@ -218,6 +218,17 @@ def test_views_are_missed_before_anything_is_trained(plan):
             {"teachers": ("id",)},
             "rows RefKD and w/o DR of .* for the one teacher id; name several by --teachers",
         ),
+        ("3", {"reweight": False}, "rows RefKD and w/o DR of .* with reweight no; leave that to"),
+        (
+            "5",
+            {"teachers": (), "gt_ce_weight": 1.0},
+            "rows RefKD and w/o LR of .* without teachers; name some by --teachers",
+        ),
+        (
+            "warmup",
+            {"teachers": ("id",), "rectify": "none"},
+            "rows 0% warm-up and 5% warm-up of .* for the one teacher id with rectify none; name",
+        ),
         (
             "warmup",
             {"epochs": 5},  # 5 and 10 percent are rounded up

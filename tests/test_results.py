@@ -175,10 +175,19 @@ def test_other_files_are_left_alone(data, tmp_path):
         Results(tmp_path)
 
 
+def test_a_result_written_by_another_program(data, tmp_path):
+    """With its keys in another order, and spaces, it is found all the same."""
+    kept = result(student(data), scores={})
+    (tmp_path / "r.json").write_text(json.dumps(kept, sort_keys=True, indent=4))
+
+    assert Results(tmp_path).find(student(data)) == kept
+
+
 @pytest.mark.parametrize(
     ("more", "lacking"),
     [
         ("", "about lacks kind, data, teachers"),
+        (', "about": ["kind"]', "about lacks kind, data, teachers"),
         (', "about": {"kind": "teacher"}', "about lacks data, teachers"),
         (', "about": {"kind": "x", "data": "", "teachers": {}}', "seals lacks models"),
     ],

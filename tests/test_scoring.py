@@ -68,5 +68,5 @@ def test_what_is_not_known():
     lacking = Scored({}, {}, {})
 
     assert mean_of([scored(0.5), lacking], "test_ood", "mIoU") is None
-    assert difference([scored(0.5)], [lacking], "test_ood", videos=["v"]) is None
+    assert difference([scored(0.5)], [lacking], "test_ood", videos=["v", "w"]) is None
     assert mean_of([scored(miou=40.0), scored(miou=42.0)], "test_ood", "mIoU") == 41.0

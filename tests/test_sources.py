@@ -178,3 +178,14 @@ def test_other_versions_of_code_are_another_group():
 
     assert grouped(sources) == {"backbone_version 1": ["a"], "backbone_version 2": ["b"]}
     assert grouped([sources[0], other]) == {"backbone vslnet": ["a"], "backbone seqpan": ["c"]}
+
+
+def test_views_moved_by_other_code_are_another_group():
+    """As many views of another version are named by it."""
+    old = pair("b", 1, views=8)
+    old.cache.manifest["views"]["version"] = 2
+
+    assert grouped([pair("a", 0, views=8), old], views=True) == {
+        "version of views 1": ["a"],
+        "version of views 2": ["b"],
+    }

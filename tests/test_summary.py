@@ -70,6 +70,17 @@ def test_one_run_has_no_deviation(tmp_path):
     assert found["scores"]["test_iid"]["mIoU"]["sd"] is None
 
 
+def test_pairs_of_one_video_have_no_difference(tmp_path):
+    """Nothing tells how sure it would be; the other split has its own."""
+    rows = [row("RefKD", "a1", "a2"), row("w/o LR", "b1", "b2")]
+    videos = {**VIDEOS, "test_ood": ["v"] * 3}
+    found = summarise(
+        rows, results_of(tmp_path, FOUND), table=TABLES["3"], tests=TESTS, videos=videos
+    )
+
+    assert [list(one["difference"]) for one in found] == [[], ["test_iid"]]
+
+
 def test_differences_are_paired(tmp_path):
     """Each pair's IoU is its mean over seeds; the row's minus the full method's, videos drawn whole."""
     rows = [row("RefKD", "a1", "a2"), row("w/o LR", "b1", "b2")]

@@ -35,7 +35,7 @@ def test_something_else(tmp_path):
 def test_what_stands_beside_a_cache(tmp_path):
     """A note of costs, as `caches/*` of a shell gives, and the weights inside a cache."""
     (tmp_path / "aa.cost").write_text("")
-    with pytest.raises(RefkdError, match=r"aa\.cost is a file, expected the folder of a cache"):
+    with pytest.raises(RefkdError, match=r"aa\.cost is a file; give the folder of a cache"):
         refuse_unfinished(tmp_path / "aa.cost")
     weights = tmp_path / "aa" / "weights"
     weights.mkdir(parents=True)

@@ -53,10 +53,14 @@ def intervals(gaps: Gaps, groups: Mapping[str, Sequence[str]]) -> dict[tuple[Key
     return found
 
 
-def interval_cell(found: Interval, gap: Gap) -> str:
-    """Return an interval, how many runs it rests on if they are few, and each run's part."""
-    text = f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
-    if gap.runs >= LEAST_RUNS and (found.low > 0 or found.high < 0):
+def interval_cell(found: Interval | None, gap: Gap) -> str:
+    """Return an interval, how many runs it rests on if they are few, and each run's part.
+
+    Of a lone group there is the mean alone.
+    """
+    text = f"{found.mean if found else gap.gaps_SN.mean():+.2f}"
+    text += f" [{found.low:+.2f}, {found.high:+.2f}]" if found else ""
+    if found and gap.runs >= LEAST_RUNS and (found.low > 0 or found.high < 0):
         text = f"**{text}**"
     if gap.runs < LEAST_RUNS:
         text += f" ({gap.runs} run{'s' if gap.runs > 1 else ''})"

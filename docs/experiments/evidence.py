@@ -1,7 +1,7 @@
 """What the kept results say of the rows of a plan, found as `refkd ablate` finds them.
 
-Neither data nor models are needed. Results of an older version of a backbone's code count until there
-are newer ones.
+Neither data nor models are needed. Results of older versions of the code (of a backbone, of training)
+count until there are newer ones.
 """
 
 from collections.abc import Sequence
