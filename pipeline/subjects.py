@@ -155,11 +155,13 @@ def _but_data(trained: Settings, own: str) -> dict[str, Any]:
 
 
 def _once(group: Sequence[Member]) -> list[Member]:
-    """Leave out results of models that are there already with other bits, trained again elsewhere."""
+    """Leave out what counts twice: results of models that are at hand with other bits, trained again
+    elsewhere, and students of no teacher that were trained beside several caches.
+    """
     found: dict[str, list[Member]] = {}
     for member in group:
         own = found.setdefault(f"{_key(member.about)} {_all_seeds(member.about)}", [])
-        if member.folder or not own:
+        if not own or (member.folder and member.about["teachers"]):
             own.append(member)
     return [member for own in found.values() for member in own]
 

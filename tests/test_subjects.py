@@ -257,3 +257,18 @@ def test_a_file_among_the_runs(runs_folder, data):
     (note,) = list(runs_folder.glob("*.cost"))[:1]
     with pytest.raises(RefkdError, match=r"\.cost is a file, expected a folder of runs, or a run"):
         find_subjects([note], {}, data)
+
+
+def test_a_student_of_no_teacher_counts_once(runs_folder, data, monkeypatch):
+    """Whichever cache lay beside it when it was trained: here seeds 0 and 1, and 0 again."""
+    from pipeline import subjects
+
+    def alone(folder):
+        facts, seal = read_facts(folder)
+        recipe = facts["recipe"] | {"teachers": [], "gt_ce_weight": 1.0, "warmup": 0.2}
+        return facts | {"recipe": recipe, "taught_by": {}, "logits": None}, seal
+
+    monkeypatch.setattr(subjects, "read_facts", alone)
+    (found,) = find_subjects([runs_folder], {}, data)
+
+    assert [one.seeds for one in found.members] == [[0], [1]]
