@@ -68,8 +68,8 @@ def run_units(
             "with fewer --workers"
         ) from None
     finally:
-        # nothing is under way: a worker that were asked to end might wait for ever for a lock that
-        # another one, killed at its own end, has taken with it
+        # nothing is under way any more: workers are ended, not asked to end, for one that is asked may
+        # wait for ever for a lock that another, killed at its own end, has taken with it
         ours.close()
         executor.shutdown(cancel_futures=True)
         theirs.close()
